@@ -1,0 +1,5 @@
+"""Stage `augment`: realistic spectra from templates, built in parallel, each row a function of its key."""
+
+from starnet_hpc.augment.stage import augment
+
+__all__ = ["augment"]

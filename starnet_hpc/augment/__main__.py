@@ -1,0 +1,6 @@
+"""`python -m starnet_hpc.augment CONFIG`."""
+
+from starnet_hpc.cli import stage_main
+
+if __name__ == "__main__":
+    raise SystemExit(stage_main("augment"))

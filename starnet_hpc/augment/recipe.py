@@ -1,0 +1,58 @@
+"""From a template to a spectrum as the instrument would deliver it, normalised: steps i to vi for one row."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from starnet_hpc.config import AugmentConfig, InstrumentConfig
+from starnet_hpc.instruments import build_instrument
+from starnet_hpc.kernels.continuum import SegmentContinuum
+from starnet_hpc.kernels.forward import ForwardModel, add_noise
+from starnet_hpc.kernels.random import Key, stream
+
+
+@dataclass(frozen=True)
+class SpectrumRecipe:
+    """All that the spectra of one store have in common."""
+
+    seed: int
+    split: str
+    instrument: InstrumentConfig
+    augment: AugmentConfig
+    grid_wavelength: tuple[float, float, int]
+    """First and last wavelength [angstrom] and number of points of the templates' ln(wavelength) grid."""
+
+    def observed(self, template: NDArray[np.float32], row: int, vsini: float, epsilon: float, vrad: float, noise: float) -> NDArray[np.float32]:
+        """Return the noisy flux [pixels] of a row before its continuum is removed (steps i to v)."""
+        clean = self._forward.observe(template, vsini=vsini, epsilon=epsilon, vrad=vrad)
+        return add_noise(clean, noise, self._noise_key, row)
+
+    def continuum(self, flux: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the continuum [pixels] that step vi divides by."""
+        if self.augment.continuum == "none":
+            return np.ones_like(flux)
+        return self._continuum.fit(flux)
+
+    @cached_property
+    def _noise_key(self) -> Key:
+        return stream(self.seed, "augment", self.split, "pixels")
+
+    @cached_property
+    def _forward(self) -> ForwardModel:
+        first, last, count = self.grid_wavelength
+        grid = np.exp(np.linspace(np.log(first), np.log(last), count))
+        instrument = build_instrument(self.instrument)
+        return ForwardModel(grid, instrument.lower, instrument.upper, instrument.sigma_kms)
+
+    @cached_property
+    def _continuum(self) -> SegmentContinuum:
+        instrument = build_instrument(self.instrument)
+        return SegmentContinuum(
+            instrument.wavelength,
+            instrument.strong_lines(),
+            segment=self.augment.continuum_segment,
+            clip=self.augment.continuum_clip,
+            knot_spacing=self.augment.continuum_knot_spacing,
+        )

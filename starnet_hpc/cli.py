@@ -1,0 +1,153 @@
+"""Words from and to the user: `starnet-hpc COMMAND CONFIG`, and the same as `python -m starnet_hpc.STAGE CONFIG`."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from starnet_hpc import __version__
+from starnet_hpc.config import ExperimentConfig, load_config
+from starnet_hpc.errors import StarnetError
+
+Run = Callable[[ExperimentConfig, argparse.Namespace], object]
+
+
+def _ingest(config: ExperimentConfig, options: argparse.Namespace) -> object:
+    from starnet_hpc.ingest import ingest
+
+    return ingest(config)
+
+
+def _augment(config: ExperimentConfig, options: argparse.Namespace) -> object:
+    from starnet_hpc.augment import augment
+
+    return augment(config)
+
+
+def _train(config: ExperimentConfig, options: argparse.Namespace) -> object:
+    from starnet_hpc.train import train
+
+    return train(config, options.member)
+
+
+def _ensemble(config: ExperimentConfig, options: argparse.Namespace) -> object:
+    from starnet_hpc.launch.ensemble import train_ensemble
+
+    return train_ensemble(config, executor=options.executor)
+
+
+def _observe(config: ExperimentConfig, options: argparse.Namespace) -> object:
+    from starnet_hpc.observe import observe
+
+    return observe(config)
+
+
+def _predict(config: ExperimentConfig, options: argparse.Namespace) -> object:
+    from starnet_hpc.predict import predict
+
+    return predict(config)
+
+
+def _evaluate(config: ExperimentConfig, options: argparse.Namespace) -> object:
+    from starnet_hpc.evaluate import evaluate
+
+    return evaluate(config)
+
+
+def _run(config: ExperimentConfig, options: argparse.Namespace) -> object:
+    from starnet_hpc.launch.chain import run_chain
+
+    return run_chain(config, executor=options.executor)
+
+
+_STAGES: dict[str, tuple[Run, str]] = {
+    "ingest": (_ingest, "read the synthetic grid's files into grid.zarr"),
+    "augment": (_augment, "make realistic spectra: train.zarr, valid.zarr, test.zarr"),
+    "train": (_train, "train one member, in this process (or in torchrun's processes)"),
+    "ensemble": (_ensemble, "train all members, on this machine or as Slurm jobs"),
+    "observe": (_observe, "read observed spectra into survey.zarr"),
+    "predict": (_predict, "predict labels with all members, alone or under mpiexec/srun"),
+    "evaluate": (_evaluate, "tables, figures and report.html"),
+    "run": (_run, "all stages in order, skipping what is done"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code: 0 complete, 1 failed, 2 bad configuration or arguments."""
+    return _guarded(_parser(), arguments)
+
+
+def stage_main(stage: str, arguments: Sequence[str] | None = None) -> int:
+    """Run one stage as `python -m starnet_hpc.STAGE`; return its exit code."""
+    parser = argparse.ArgumentParser(prog=f"python -m starnet_hpc.{stage}", description=_STAGES[stage][1])
+    _add_stage_options(parser, stage)
+    return _guarded(parser, arguments)
+
+
+def _guarded(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
+    options = parser.parse_args(arguments)  # exits with 2 by itself
+    try:
+        options.action(options)
+    except StarnetError as error:
+        if not error.told:
+            print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"{parser.prog}: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted; run the same command again to go on", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="starnet-hpc",
+        description="Stellar labels with honest uncertainties from synthetic spectra, at survey scale.",
+    )
+    parser.add_argument("--version", action="version", version=f"starnet-hpc {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for stage, (_, text) in _STAGES.items():
+        _add_stage_options(commands.add_parser(stage, help=text, description=text), stage)
+    quickstart = commands.add_parser("quickstart", help="the whole job on a small grid that ships with the package")
+    quickstart.add_argument("--run-dir", type=Path, default=Path("quickstart-run"), help="folder to work in")
+    quickstart.add_argument("--small", action="store_true", help="a few seconds' worth, to see that everything works")
+    quickstart.set_defaults(action=_quickstart)
+    doctor = commands.add_parser("doctor", help="what works on this machine, and what to do about the rest")
+    doctor.set_defaults(action=_doctor)
+    return parser
+
+
+def _add_stage_options(parser: argparse.ArgumentParser, stage: str) -> None:
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="YAML file of the experiment")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides", help="change one key"
+    )
+    if stage == "train":
+        parser.add_argument("--member", type=int, default=0, help="which member, from 0 (default: 0)")
+    if stage in {"ensemble", "run"}:
+        parser.add_argument("--executor", choices=["debug", "local", "slurm"], help="default: ensemble.executor")
+    parser.set_defaults(action=lambda options: _run_stage(stage, options))
+
+
+def _run_stage(stage: str, options: argparse.Namespace) -> None:
+    from starnet_hpc.launch.rundir import claim
+
+    config = load_config(options.config, options.overrides)
+    claim(config)
+    _STAGES[stage][0](config, options)
+
+
+def _quickstart(options: argparse.Namespace) -> None:
+    from starnet_hpc.launch.quickstart import quickstart
+
+    quickstart(options.run_dir, small=options.small)
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from starnet_hpc.launch.doctor import doctor
+
+    doctor()

@@ -1,0 +1,34 @@
+"""The section that says how jobs are started on a cluster."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from starnet_hpc.config.base import Section
+
+
+class ClusterConfig(Section):
+    """What Slurm is asked for (executor `slurm`)."""
+
+    partition: str | None = None
+    """Partition; by default the cluster's own default."""
+    account: str | None = None
+    """Account that is charged."""
+    time: Annotated[int, Field(ge=1)] = 120
+    """Wall time of a job [minutes]; an interrupted member goes on in the next job."""
+    gpus: bool = True
+    """Ask for one GPU a process when training; false trains on CPUs."""
+    cpus_per_task: Annotated[int, Field(ge=1)] = 4
+    """Cores of each process."""
+    mem_gb: Annotated[float, Field(gt=0)] | None = None
+    """Memory a node [GB]."""
+    setup: tuple[str, ...] = ()
+    """Shell lines before each job's command (module load ..., source .../activate)."""
+    srun_mpi: Literal["pmi2", "pmix", "none"] | None = None
+    """Flavour of `srun --mpi`: pmi2 for MPICH, pmix for Open MPI; by default the cluster's own default."""
+    predict_ranks: Annotated[int, Field(ge=1)] = 2
+    """MPI ranks of the prediction started by `run`."""
+    signal_delay_s: Annotated[int, Field(ge=1)] = 120
+    """Seconds before the wall time at which a job is told to save and leave."""
+    extra: dict[str, str | int] = {}
+    """Further sbatch options, long names without dashes (qos: regular, constraint: gpu)."""

@@ -1,0 +1,46 @@
+"""One experiment: all sections of a YAML file."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from starnet_hpc.config.base import Section, UserPath
+from starnet_hpc.config.cluster import ClusterConfig
+from starnet_hpc.config.learning import EnsembleConfig, NetworkConfig, TrainConfig
+from starnet_hpc.config.spectra import AugmentConfig, GridConfig, InstrumentConfig
+from starnet_hpc.config.survey import EvaluateConfig, PredictConfig, SurveyConfig
+
+
+class ExperimentConfig(Section):
+    """Everything that a chain of stages needs to know, checked before any of them starts."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    """Name of the experiment (letters, digits, `_ . -`)."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Every random number is a function of this seed, the stage and the row."""
+    run_dir: UserPath
+    """Folder for all that is written; private to the user."""
+    grid: GridConfig
+    instrument: str | InstrumentConfig = "uves_4835_5395"
+    """Name of an instrument that ships with the package, path of a YAML file, or a mapping."""
+    augment: AugmentConfig = AugmentConfig()
+    network: NetworkConfig = NetworkConfig()
+    train: TrainConfig = TrainConfig()
+    ensemble: EnsembleConfig = EnsembleConfig()
+    survey: SurveyConfig | None = None
+    predict: PredictConfig = PredictConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    cluster: ClusterConfig = ClusterConfig()
+
+    def store(self, name: str) -> Path:
+        """Return the path of a store of this run: `grid`, `train`, `valid`, `test` or `survey`."""
+        return self.run_dir / f"{name}.zarr"
+
+    def member_dir(self, member: int) -> Path:
+        """Return the folder of one member, counted from 0."""
+        return self.run_dir / "members" / f"{member:02d}"
+
+    def catalogue(self, name: str) -> Path:
+        """Return the path of the FITS catalogue predicted for the store `survey` or `test`."""
+        return self.run_dir / ("catalogue.fits" if name == "survey" else f"{name}_catalogue.fits")

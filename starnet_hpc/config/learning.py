@@ -1,0 +1,73 @@
+"""Sections that say what is trained and how: network, train, ensemble."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from starnet_hpc.config.base import Section
+
+
+class NetworkConfig(Section):
+    """The network of every member."""
+
+    kind: Literal["resnet", "starnet"] = "resnet"
+    """`resnet`: compact and residual, the default; `starnet`: the paper's two convolutions and two dense layers."""
+    channels: Annotated[tuple[int, ...], Field(min_length=1)] = (24, 32, 48, 64, 96)
+    """Filters of each residual block (resnet only)."""
+    dense: Annotated[int, Field(ge=8)] = 256
+    """Nodes of the last hidden layer (resnet only)."""
+    variance_floor: Annotated[float, Field(gt=0)] = 1e-6
+    """Smallest variance of a standardised label that the network may claim."""
+
+
+class TrainConfig(Section):
+    """Training of one member by data-parallel processes (stage `train`)."""
+
+    epochs: Annotated[int, Field(ge=1)] = 20
+    """Passes over the training store."""
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    """Spectra a step, over all processes together."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
+    """Largest learning rate of the schedule."""
+    schedule: Literal["onecycle", "plateau"] = "onecycle"
+    """`onecycle`: warm up, then anneal to nothing; `plateau`: halve after `plateau_patience` flat epochs."""
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    """Which optimiser takes the steps."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """Decoupled weight decay (adamw only)."""
+    plateau_patience: Annotated[int, Field(ge=1)] = 3
+    """Epochs without a better validation loss before the learning rate is halved (schedule `plateau`)."""
+    stop_patience: Annotated[int, Field(ge=1)] = 12
+    """Epochs without a better validation loss before training ends (schedule `plateau`)."""
+    clip_gradient: Annotated[float, Field(gt=0)] | None = 10.0
+    """Largest norm of the gradient; null switches clipping off."""
+    nodes: Annotated[int, Field(ge=1)] = 1
+    """Nodes that train one member together."""
+    gpus_per_node: Annotated[int, Field(ge=1)] = 1
+    """Processes a node, one GPU each where there are GPUs."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the forward and backward pass; weights stay float32."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """CPU threads a process; by default the job's cores shared among its processes."""
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
+    """Time between checkpoints inside an epoch; there is one after each epoch, too."""
+
+    @model_validator(mode="after")
+    def _check_batch(self) -> Self:
+        if self.batch_size % (self.nodes * self.gpus_per_node):
+            raise ValueError(
+                f"batch_size {self.batch_size} cannot be shared equally by nodes x gpus_per_node = "
+                f"{self.nodes} x {self.gpus_per_node} processes: choose a multiple of {self.nodes * self.gpus_per_node}"
+            )
+        return self
+
+
+class EnsembleConfig(Section):
+    """The deep ensemble (command `ensemble`)."""
+
+    members: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Networks with a start, an order of the data and a seed of their own (the paper: 5 to 7)."""
+    executor: Literal["local", "slurm", "debug"] = "local"
+    """Where members train: processes on this machine, Slurm jobs, or one after the other in this process."""
+    parallel: Annotated[int, Field(ge=1)] = 1
+    """Members that train at the same time on this machine (executor `local`)."""

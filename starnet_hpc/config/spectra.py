@@ -1,0 +1,116 @@
+"""Sections that say which spectra are made: grid, instrument, augment."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from starnet_hpc.config.base import Interval, Section, UserPath
+
+GridFormat = Literal["intrigoss"]
+
+
+class LabelCut(Section):
+    """Ranges of labels to keep; templates outside are left out, and nothing is trained there."""
+
+    teff: Interval | None = None
+    """Effective temperature [K]."""
+    logg: Interval | None = None
+    """log g [dex, cgs]."""
+    feh: Interval | None = None
+    """[Fe/H] [dex]."""
+    afe: Interval | None = None
+    """[alpha/Fe] [dex]."""
+
+    def given(self) -> dict[str, tuple[float, float]]:
+        """Return the ranges that were set, by label name."""
+        return {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
+
+
+class GridConfig(Section):
+    """The synthetic grid: files in, `grid.zarr` out (stage `ingest`)."""
+
+    format: GridFormat
+    """Layout of the files."""
+    path: UserPath
+    """Folder with the grid's files."""
+    cut: LabelCut = LabelCut()
+    """Ranges of labels to keep."""
+    on_error: Literal["raise", "skip"] = "raise"
+    """What a file that cannot be used does: stop the stage, or be reported and left out."""
+    step_kms: Annotated[float, Field(gt=0, le=20)] | None = None
+    """Step of the ln(wavelength) grid [km/s]; by default the finest step of the files themselves."""
+
+
+class WavelengthArm(Section):
+    """One stretch of pixels of an instrument; air wavelengths of pixel centres."""
+
+    start: Annotated[float, Field(gt=0)]
+    """Centre of the first pixel [angstrom, air]."""
+    step: Annotated[float, Field(gt=0)]
+    """Distance of pixel centres: angstrom if linear, km/s if logarithmic."""
+    count: Annotated[int, Field(ge=16)]
+    """Number of pixels."""
+    spacing: Literal["linear", "logarithmic"] = "linear"
+    """Pixels of equal width in wavelength, or in ln(wavelength)."""
+
+
+class InstrumentConfig(Section):
+    """A spectrograph: pixels, resolution, and wavelengths to leave alone."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    """Name in file headers."""
+    description: str = ""
+    """One line for people."""
+    arms: Annotated[tuple[WavelengthArm, ...], Field(min_length=1)]
+    """Stretches of pixels in order of wavelength; gaps between them are allowed, overlaps are not."""
+    resolution: Annotated[float, Field(gt=100, le=500_000)]
+    """lambda / FWHM of the line spread function."""
+    strong_lines: tuple[Interval, ...] = ()
+    """Windows [angstrom, air] that the continuum must not use."""
+    tellurics: tuple[Interval, ...] = ()
+    """Windows [angstrom, air] set to zero for the network (augmentation viii)."""
+
+
+class AugmentConfig(Section):
+    """Realistic spectra from templates: `train.zarr`, `valid.zarr`, `test.zarr` (stage `augment`)."""
+
+    n_train: Annotated[int, Field(ge=1)] = 90_000
+    """Spectra to train on."""
+    n_valid: Annotated[int, Field(ge=1)] = 10_000
+    """Spectra to validate on, of templates not trained on."""
+    n_test: Annotated[int, Field(ge=1)] = 10_000
+    """Spectra to test on, of templates neither trained nor validated on."""
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of the templates held out for the test."""
+    valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the remaining templates held out for validation."""
+    vsini_max: Annotated[float, Field(ge=0, le=500)] = 50.0
+    """v sin i is uniform in 0 to this [km/s]."""
+    vrad_max: Annotated[float, Field(ge=0, le=2000)] = 150.0
+    """The radial velocity is uniform between minus and plus this [km/s]."""
+    noise_max: Annotated[float, Field(ge=0, lt=1)] = 0.07
+    """The Gaussian noise of a pixel is uniform in 0 to this, as a fraction of the spectrum's median flux."""
+    zero_fraction_max: Annotated[float, Field(ge=0, lt=1)] = 0.10
+    """At most this share of pixels is set to zero, afresh every epoch (augmentation vii)."""
+    continuum: Literal["clip", "none"] = "clip"
+    """How the continuum is removed: asymmetric sigma clipping (appendix A of the paper), or not at all."""
+    continuum_segment: Annotated[float, Field(gt=0)] = 10.0
+    """Width of a continuum segment [angstrom]."""
+    continuum_clip: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.5, 2.0)
+    """Pixels more than these many standard deviations below and above the median are rejected."""
+    continuum_knot_spacing: Annotated[float, Field(gt=0)] = 30.0
+    """Distance of the knots of the spline through the segments' levels [angstrom]."""
+    dtype: Literal["float16", "float32"] = "float16"
+    """How fluxes are stored."""
+    shard_rows: Annotated[int, Field(ge=1, le=16_384)] = 512
+    """Spectra in one shard file, the unit of work and of resuming."""
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """Worker processes on this machine; by default one for each core that the job may use."""
+    scheduler: str = "local"
+    """`local` (workers on this machine), or the address of a Dask scheduler that runs already (tcp://host:port)."""
+
+    @model_validator(mode="after")
+    def _check_scheduler(self) -> Self:
+        if self.scheduler != "local" and "://" not in self.scheduler:
+            raise ValueError(f"scheduler is 'local' or an address like tcp://host:8786, got {self.scheduler!r}")
+        return self

@@ -1,0 +1,58 @@
+"""Sections that say what is observed, predicted and shown: survey, predict, evaluate."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from starnet_hpc.config.base import Interval, Section, UserPath
+
+
+class SurveyConfig(Section):
+    """Observed spectra: files in, `survey.zarr` out (stage `observe`)."""
+
+    format: Literal["eso", "ispec"] | None = None
+    """Layout of the files; by default each file is asked."""
+    path: UserPath | None = None
+    """Folder with the files (`*.fits`); each file's name without its ending is its id, unless a manifest says more."""
+    manifest: UserPath | None = None
+    """Table (CSV, FITS or Parquet) with columns `path` and, where known, `id`, `snr`, `group`, labels and `e_` labels."""
+    frame: Literal["rest", "barycentric"] | None = None
+    """Velocity frame of wavelengths; must be said unless the files' headers say it."""
+    on_error: Literal["raise", "flag"] = "flag"
+    """What a file that cannot be used does: stop the stage, or become a row of NaN with its flag set."""
+    shard_rows: Annotated[int, Field(ge=1, le=16_384)] = 512
+    """Spectra in one shard of `survey.zarr`."""
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        if self.path is None and self.manifest is None:
+            raise ValueError("give `path` (a folder of spectra), `manifest` (a table of them), or both")
+        return self
+
+
+class PredictConfig(Section):
+    """Labels of every spectrum from all members (stage `predict`)."""
+
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    """Spectra that go through a network together."""
+    shard_rows: Annotated[int, Field(ge=1, le=16_384)] = 512
+    """Spectra in one unit of work, the unit of memory and of resuming."""
+    threads: Annotated[int, Field(ge=1)] = 1
+    """CPU threads a rank: start one rank a core. The catalogue's last bits depend on this number."""
+    ranks_per_shard: Annotated[int, Field(ge=1)] | None = None
+    """MPI ranks that share the members of one unit; by default one, or more where there are fewer units than ranks."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where networks run; auto: a GPU if there is one."""
+
+
+class EvaluateConfig(Section):
+    """Tables, figures and the report (stage `evaluate`)."""
+
+    snr_edges: Annotated[tuple[float, ...], Field(min_length=2)] = (0.0, 30.0, 80.0, 150.0)
+    """Lower edges of the S/N bins in which residuals are shown; the last bin is open."""
+    sigma_limits: dict[str, Annotated[float, Field(gt=0)]] = {}
+    """Rows with a larger total sigma of this label are left out of the survey's figures (paper, section 5)."""
+    trusted: dict[str, Interval] = {}
+    """Ranges of labels outside which benchmark stars are not compared; by default the trained ranges."""
+    example_spectra: Annotated[int, Field(ge=0, le=20)] = 4
+    """Spectra that the report shows with their continuum."""

@@ -1,0 +1,114 @@
+"""Whether sigmas are honest: coverage of intervals, pulls, and the parts that sigma is made of."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from starnet_hpc.evaluate import words
+from starnet_hpc.evaluate.residuals import COUNT, FAILED, LABEL, SNR, UNIT
+from starnet_hpc.evaluate.sample import Sample, SnrBin, groups_by_snr
+from starnet_hpc.evaluate.statistics import Floats, mean, robust_std, share, std
+from starnet_hpc.evaluate.tables import Column, Row, Table, Value, table
+
+HONEST_68 = (60.0, 76.0)
+"""Coverage of the 68 % interval [%] that counts as honest."""
+
+PULL_LIMIT = 5.0
+"""Half the range of the histograms of pulls; pulls beyond it are counted in the outermost bins."""
+
+
+def by_snr(name: str, caption: str, sample: Sample, bins: Sequence[SnrBin]) -> Table:
+    """Return coverage and pulls a label and S/N bin, the bin of all rows last."""
+    columns = (
+        LABEL,
+        SNR,
+        COUNT,
+        FAILED,
+        Column(
+            "coverage_68",
+            "within 1σ [%]",
+            "Share of residuals within one sigma; 68.3 if sigma is right",
+            "coverage_68_error",
+        ),
+        Column(
+            "coverage_95",
+            "within 2σ [%]",
+            "Share of residuals within two sigma; 95.4 if sigma is right",
+            "coverage_95_error",
+        ),
+        Column("pull_mean", "pull mean", "Mean of residual / sigma; 0 if there is no bias", "pull_mean_error"),
+        Column("pull_std", "pull std", "Standard deviation of residual / sigma; 1 if sigma is right", "pull_std_error"),
+        Column(
+            "pull_robust_std",
+            "robust",
+            "The same from the median absolute deviation: blind to outliers",
+            "pull_robust_std_error",
+        ),
+    )
+    rows: list[Row] = [
+        {"label": label, "snr": snr, **_covered(sample, label, inside)
+        for label in sample.labels
+        for snr, inside in groups_by_snr(sample.snr, bins)
+    ]
+    return table(name, caption, columns, rows)
+
+
+def sigma_parts(name: str, caption: str, sample: Sample, bins: Sequence[SnrBin]) -> Table:
+    """Return the median total, aleatoric and epistemic sigma a predicted label and S/N bin."""
+    columns = (
+        LABEL,
+        UNIT,
+        SNR,
+        COUNT,
+        Column("sigma", "median σ", "Median total standard deviation"),
+        Column("aleatoric", "aleatoric", "Median part that the noise causes, as the members see it"),
+        Column("epistemic", "epistemic", "Median part in which the members differ"),
+    )
+    rows: list[Row] = []
+    for label, predicted in sample.predicted.items():
+        for snr, inside in groups_by_snr(sample.snr, bins):
+            chosen = predicted[inside & predicted.usable]
+            parts = {part: _middle(getattr(chosen, part)) for part in ("sigma", "aleatoric", "epistemic")}
+            rows.append({"label": label, "unit": words.unit(label), "snr": snr, "n": chosen.value.size} | parts)
+    return table(name, caption, columns, rows)
+
+
+def pull_histogram(name: str, caption: str, sample: Sample, step: float = 0.25) -> Table:
+    """Return the counts of pulls a label in bins of `step`; the outermost bins hold all pulls beyond them."""
+    edges = np.arange(-PULL_LIMIT, PULL_LIMIT + step / 2, step)
+    columns = (LABEL, *(Column(key) for key in ("low", "high", "n")))
+    rows: list[Row] = []
+    for label in sample.labels:
+        inside = np.clip(pulls(sample, label, sample.usable(label)), edges[0], np.nextafter(edges[-1], 0))
+        counts, _ = np.histogram(inside, edges)
+        rows += [
+            {"label": label, "low": float(low), "high": float(high), "n": int(n)}
+            for low, high, n in zip(edges, edges[1:], counts, strict=False)
+        ]
+    return table(name, caption, columns, rows)
+
+
+def pulls(sample: Sample, label: str, rows: NDArray[np.bool_]) -> Floats:
+    """Return residual / sigma (total, with the error of a published label) of some usable rows, dimensionless."""
+    pull: Floats = sample.residual(label, rows) / sample.combined_sigma(label, rows)
+    return pull
+
+
+def _covered(sample: Sample, label: str, inside: NDArray[np.bool_]) -> dict[str, Value]:
+    chosen = inside & sample.usable(label)
+    pull, clusters = pulls(sample, label, chosen), sample.clusters_of(chosen)
+    row: dict[str, Value] = {"n": int(chosen.sum()), "n_failed": int((inside & sample.failed(label)).sum())}
+    for name, estimate in {
+        "coverage_68": share(np.abs(pull) <= 1.0, clusters),
+        "coverage_95": share(np.abs(pull) <= 2.0, clusters),
+        "pull_mean": mean(pull, clusters),
+        "pull_std": std(pull, clusters),
+        "pull_robust_std": robust_std(pull, clusters),
+    }.items():
+        row |= {name: estimate.value, f"{name}_error": estimate.error}
+    return row
+
+
+def _middle(values: Floats) -> float:
+    return float(np.median(values)) if values.size else np.nan

@@ -1,0 +1,85 @@
+"""Figures of what was trained: losses, S/N, spectra with their continuum."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from starnet_hpc.evaluate.figures import style
+from starnet_hpc.evaluate.tables import Table
+
+_MOST_POINTS = 4000
+"""More points than this in a line cannot be seen, and make vector files heavy."""
+
+
+def losses(table: Table) -> Figure:
+    """Draw training and validation loss of all members against the epoch; a ring marks the weights that are kept."""
+    drawn = style.figure(3.8)
+    axes = drawn.subplots()
+    for k, member in enumerate(table.distinct("member")):
+        rows = table.only(lambda row, member=member: str(row["member"]) == member)  # type: ignore[misc]
+        colour = style.PALETTE[k % len(style.PALETTE)]
+        epoch, valid = rows.numbers("epoch"), rows.numbers("valid_loss")
+        axes.plot(epoch, rows.numbers("train_loss"), color=colour, linestyle=":", label="training" if k == 0 else None)
+        axes.plot(epoch, valid, color=colour, label=f"member {member}: validation")
+        if np.isfinite(valid).any():
+            best = int(np.nanargmin(valid))
+            axes.plot(epoch[best], valid[best], "o", color=colour, markerfacecolor="none", markersize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="epoch", ylabel="negative log-likelihood a label")
+    shown = table.numbers("valid_loss")
+    if (limits := style.finite_limits(np.concatenate([shown, table.numbers("train_loss")]))) is not None:
+        # One spike at the start must not flatten the rest.
+        top = np.nanpercentile(shown, 95) if np.isfinite(shown).any() else limits[1]
+        margin = 0.08 * max(float(top) - limits[0], 1e-3)
+        axes.set_ylim(limits[0] - margin, min(limits[1], float(top) + 6 * margin) + margin)
+    axes.legend(ncols=2)
+    return drawn
+
+
+def snr(table: Table) -> Figure:
+    """Draw the distribution of S/N of each sample."""
+    drawn = style.figure(3.2)
+    axes = drawn.subplots()
+    for k, sample in enumerate(table.distinct("sample")):
+        rows = table.where(sample=sample)
+        edges = np.append(rows.numbers("low"), rows.numbers("high")[-1])
+        axes.stairs(
+            rows.numbers("percent"),
+            edges,
+            color=style.PALETTE[k % 6],
+            linewidth=1.6,
+            linestyle=("-", "--", "-.")[k % 3],
+            label=f"{sample} ({int(rows.numbers('n').sum()):,})",
+        )
+    axes.set_xscale("log")
+    ticks = [5, 10, 20, 50, 100, 200, 500, 1000]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set(xlabel="S/N of a pixel", ylabel="share of spectra [%]", xlim=(5, 1000))
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    return drawn
+
+
+def example_spectra(table: Table) -> Figure:
+    """Draw spectra with the continuum that was found (left), and normalised (right)."""
+    titles = table.distinct("spectrum")
+    drawn = style.figure(1.9 * max(len(titles), 1) + 0.3)
+    panels = drawn.subplots(max(len(titles), 1), 2, squeeze=False, sharex=True)
+    for title, (raw, flat) in zip(titles, panels, strict=True):
+        rows = table.where(spectrum=title)
+        step = -(-len(rows.rows) // _MOST_POINTS)
+        at = rows.numbers("wavelength_angstrom")[::step]
+        raw.plot(at, rows.numbers("flux")[::step], color=style.BLUE, linewidth=0.5)
+        raw.plot(at, rows.numbers("continuum")[::step], color=style.ORANGE, linewidth=1.6)
+        raw.set_title(title, fontsize=9)
+        raw.set_ylabel("flux / median")
+        flat.plot(at, rows.numbers("normalised")[::step], color=style.BLUE, linewidth=0.5)
+        flat.axhline(1.0, color=style.ORANGE, linewidth=1.0)
+        flat.set_ylabel("flux / continuum")
+        for axes in (raw, flat):
+            axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+            axes.margins(x=0)
+    for axes in panels[-1]:
+        axes.set_xlabel("wavelength in air [Å]")
+    return drawn

@@ -1,0 +1,210 @@
+"""Everything that the report is made from, read once."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from starnet_hpc.config import ExperimentConfig
+from starnet_hpc.errors import MissingInputError, StoreDamagedError
+from starnet_hpc.evaluate.catalogues import Catalogue, check_ids, read_catalogue
+from starnet_hpc.evaluate.sample import Sample
+from starnet_hpc.evaluate.statistics import Floats
+from starnet_hpc.instruments import Instrument, load_instrument
+from starnet_hpc.labels import LABELS
+from starnet_hpc.stores import Store, open_store
+
+BENCHMARK = "benchmark"
+"""Survey rows whose group begins with this are stars with published labels."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the ensemble was trained on; statistics in each label's unit."""
+
+    store: Store
+    spectra: int
+    templates: int
+    snr: Floats
+    std: Mapping[str, float]
+    low: Mapping[str, float]
+    high: Mapping[str, float]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that the networks were trained to predict."""
+        return tuple(self.std)
+
+
+@dataclass(frozen=True)
+class Test:
+    """Held-out synthetic spectra and their predictions."""
+
+    __test__ = False  # pytest: not a class of tests
+
+    store: Store
+    catalogue: Catalogue
+    sample: Sample
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Observed (or simulated) spectra and their predictions."""
+
+    store: Store
+    catalogue: Catalogue
+    sample: Sample
+    group: NDArray[np.object_]
+
+    @property
+    def benchmarks(self) -> NDArray[np.bool_]:
+        """Rows that are benchmark stars [n]."""
+        return np.array([str(name).startswith(BENCHMARK) for name in self.group], dtype=bool)
+
+
+@dataclass(frozen=True)
+class History:
+    """One member's training, one entry an epoch."""
+
+    member: int
+    columns: Mapping[str, Floats]
+
+    def __getitem__(self, name: str) -> Floats:
+        return self.columns[name]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A few test spectra before and after the continuum was removed; arrays [spectra, pixels]."""
+
+    wavelength: Floats
+    flux: Floats
+    continuum: Floats
+    labels: Mapping[str, Floats]
+    snr: Floats
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All of it."""
+
+    config: ExperimentConfig
+    instrument: Instrument
+    training: Training
+    test: Test
+    survey: Survey | None
+    histories: tuple[History, ...]
+    examples: Examples | None
+
+    @property
+    def wavelengths(self) -> tuple[float, float]:
+        """First and last pixel of the spectra [angstrom, air]."""
+        pixels = self.test.store.wavelength
+        return float(pixels[0]), float(pixels[-1])
+
+
+def read_inputs(config: ExperimentConfig) -> Inputs:
+    """Read everything that is there.
+
+    Raises:
+        MissingInputError: something that another stage writes is not there; the message names that stage.
+        StoreMismatchError: a catalogue belongs to another state of its store.
+    """
+    training = _training(open_store(config.store("train"), made_by="augment"))
+    test = _test(config)
+    return Inputs(
+        config,
+        load_instrument(config.instrument),
+        training,
+        test,
+        _survey(config) if config.survey is not None else None,
+        tuple(_history(config.member_dir(member), member) for member in range(config.ensemble.members)),
+        _examples(config.run_dir / "examples.npz", test.store.label_names),
+    )
+
+
+def _training(store: Store) -> Training:
+    names = store.label_names
+    statistics = {
+        key: dict(zip(names, map(float, store.attributes[f"label_{key}"]), strict=True))
+        for key in ("std", "min", "max")
+    }
+    return Training(
+        store,
+        len(store),
+        np.unique(store.column("template")).size,
+        _floats(store.column("draws/snr")),
+        statistics["std"],
+        statistics["min"],
+        statistics["max"],
+    )
+
+
+def _test(config: ExperimentConfig) -> Test:
+    store = open_store(config.store("test"), made_by="augment")
+    catalogue = read_catalogue(config.catalogue("test"), rows=len(store), store=store.path)
+    labels = _floats(store.column("labels"))
+    truth = {name: labels[:, k] for k, name in enumerate(store.label_names)}
+    sample = Sample(catalogue.labels, truth, {}, _floats(store.column("draws/snr")), store.column("template"))
+    return Test(store, catalogue, sample)
+
+
+def _survey(config: ExperimentConfig) -> Survey:
+    store = open_store(config.store("survey"), made_by="observe")
+    catalogue = read_catalogue(config.catalogue("survey"), rows=len(store), store=store.path)
+    check_ids(catalogue, [str(name).strip() for name in store.column("id")], store.path)
+    names = store.label_names if "label_names" in store.attributes else tuple(LABELS)
+    known, error = (_floats(store.column(name)) for name in ("reference", "reference_error"))
+    sample = Sample(
+        catalogue.labels,
+        {name: known[:, k] for k, name in enumerate(names)},
+        {name: error[:, k] for k, name in enumerate(names)},
+        _floats(store.column("snr")),
+    )
+    return Survey(store, catalogue, sample, store.column("group"))
+
+
+def _history(folder: Path, member: int) -> History:
+    path = folder / "history.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        columns = {
+            name: np.array([float(row[name]) for row in rows])
+            for name in ("epoch", "train_loss", "valid_loss", "learning_rate", "seconds")
+        }
+    except FileNotFoundError:
+        raise MissingInputError(
+            f"{path}: member {member} has no history; train it first with `starnet-hpc ensemble CONFIG`"
+        ) from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreDamagedError(f"{path}: not a history of losses that this program can use ({error!r})") from None
+    return History(member, columns)
+
+
+def _examples(path: Path, names: tuple[str, ...]) -> Examples | None:
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            labels = _floats(file["labels"])
+            return Examples(
+                _floats(file["wavelength"]),
+                _floats(file["flux"]),
+                _floats(file["continuum"]),
+                {name: labels[:, k] for k, name in enumerate(names)},
+                _floats(file["snr"]),
+            )
+    except (KeyError, ValueError, IndexError, OSError) as error:
+        raise StoreDamagedError(
+            f"{path}: not the example spectra that `starnet-hpc augment CONFIG` writes ({error}); "
+            f"remove it to do without"
+        ) from None
+
+
+def _floats(values: Any) -> Floats:
+    return np.asarray(values, dtype=np.float64)

@@ -1,0 +1,68 @@
+"""Where the numbers come from: stores, catalogues, configuration, software, seeds."""
+
+import json
+
+from starnet_hpc import provenance
+from starnet_hpc.config import resolved_yaml
+from starnet_hpc.evaluate import words
+from starnet_hpc.evaluate.document import Block, Grid, Listing, Text
+from starnet_hpc.evaluate.inputs import Inputs
+from starnet_hpc.evaluate.tables import Column, Row, table
+
+
+def blocks(inputs: Inputs) -> tuple[Block, ...]:
+    """Return the blocks of the chapter."""
+    columns = (
+        Column("input", "input"),
+        Column("rows", "rows"),
+        Column("digest", "digest", "Of recipe and content; two inputs with the same one are the same"),
+        Column("written", "date in its header"),
+        Column("made_with", "made with"),
+    )
+    listed = table("inputs", "What was read", columns, [*_stores(inputs), *_catalogues(inputs)])
+    software = "\n".join(f"{name} {version}" for name, version in provenance.software().items())
+    recipe = json.dumps(inputs.training.store.attributes.get("recipe", {}), indent=1, sort_keys=True)
+    config = inputs.config
+    return (
+        Grid(listed),
+        Text(
+            f"Seed of the experiment: {config.seed}. Every random number is a function of it, the stage and the row; "
+            f"each member's own seeds follow from it and are kept with its weights. This evaluation draws none."
+        ),
+        Listing("Configuration, defaults included", resolved_yaml(config)),
+        Listing("Recipe of the training spectra", recipe),
+        Listing("Software of this evaluation", software),
+        Text("Method: Bialek et al. (2020), MNRAS 498, 3817, doi:10.1093/mnras/staa2582."),
+    )
+
+
+def _stores(inputs: Inputs) -> list[Row]:
+    stores = [inputs.training.store, inputs.test.store]
+    if inputs.survey is not None:
+        stores.append(inputs.survey.store)
+    return [
+        {
+            "input": store.path.name,
+            "rows": len(store),
+            "digest": store.content_digest,
+            "written": words.MISSING,
+            "made_with": f"starnet_hpc {store.attributes.get('software', {}).get('starnet_hpc', '?')}",
+        }
+        for store in stores
+    ]
+
+
+def _catalogues(inputs: Inputs) -> list[Row]:
+    catalogues = [inputs.test.catalogue]
+    if inputs.survey is not None:
+        catalogues.append(inputs.survey.catalogue)
+    return [
+        {
+            "input": catalogue.path.name,
+            "rows": len(catalogue),
+            "digest": provenance.digest_file(catalogue.path),
+            "written": catalogue.written or words.MISSING,
+            "made_with": words.MISSING,
+        }
+        for catalogue in catalogues
+    ]

@@ -1,0 +1,183 @@
+"""The chapters of the report."""
+
+from functools import partial
+
+import numpy as np
+
+from starnet_hpc.evaluate import benchmarks, coverage, distributions, provenance_listing, residuals, rows, words
+from starnet_hpc.evaluate.accuracy import Accuracy
+from starnet_hpc.evaluate.document import Block, Grid, Picture, Section, Stars, Text
+from starnet_hpc.evaluate.figures import accuracy as accuracy_figures
+from starnet_hpc.evaluate.figures import benchmarks as benchmark_figures
+from starnet_hpc.evaluate.figures import training as training_figures
+from starnet_hpc.evaluate.inputs import Inputs, Survey
+from starnet_hpc.evaluate.sample import snr_bins
+from starnet_hpc.evaluate.tables import Table
+
+_ERRORS = (
+    "± is a standard error: the larger of the one for independent spectra and (where templates are known) the one that "
+    "allows for errors that the spectra of one template have in common."
+)
+
+
+def accuracy_sections(test: Accuracy) -> list[Section]:
+    """Return the chapters on held-out synthetic spectra."""
+    return [
+        Section("glance", "At a glance", (Grid(test.glance, _ERRORS),)),
+        Section("residuals", "Residuals", _residual_blocks(test)),
+        Section("uncertainties", "Uncertainties", _coverage_blocks(test)),
+    ]
+
+
+def survey_section(inputs: Inputs, survey: Survey, compared: Accuracy | None, cuts: Table) -> Section:
+    """Return the chapter on the survey; without references it only counts."""
+    blocks: list[Block] = [Grid(cuts, "Cuts act in this order; limits of sigma are set by evaluate.sigma_limits.")]
+    bins = snr_bins(inputs.config.evaluate.snr_edges)
+    if compared is None:
+        blocks.append(
+            Text(
+                "Apart from benchmark stars, the survey has too few reference labels (or none) to compare with."
+            )
+        )
+    else:
+        blocks += [
+            Text(
+                "Differences are predicted − reference; in pulls and coverage, sigma includes the error of the "
+                "reference where it is known."
+            ),
+            Grid(compared.glance, _ERRORS),
+            *_residual_blocks(compared, true="reference"),
+            *_coverage_blocks(compared),
+        ]
+    parts = coverage.sigma_parts(
+        "survey_sigma", "Predicted sigma of the survey and its parts (medians)", survey.sample, bins
+    )
+    return Section("survey", "Survey", (*blocks, Grid(parts, folded=True)))
+
+
+def benchmark_section(stars: Table, groups: Table) -> Section:
+    """Return the chapter on benchmark stars."""
+    rule = (
+        "Each cell: predicted ± total sigma, published ± its error, and their difference in units of the combined "
+        "sigma (of sigma alone where no error was published). Grey: outside the trained range, not in the statistics; "
+        "a star with Teff, log g, [Fe/H] or [α/Fe] outside counts as outside in all labels. Bold orange: more than 3σ."
+    )
+    summary = (
+        f"Metal-rich: [Fe/H] > −1; giant: log g ≤ 3.5. Groups with fewer than {benchmarks.FEWEST_STARS} stars in range "
+        f"show no statistics. The paper's 'average quadratic difference' is given both as RMS and as mean |Δ|."
+    )
+    figure = Picture(
+        Table("benchmark_differences", "Benchmark stars: predicted − published", stars.columns, stars.rows),
+        benchmark_figures.differences,
+        "Error bars: combined sigma. Stars are sorted by kind and temperature.",
+    )
+    return Section("benchmarks", "Benchmark stars", (Stars(stars, rule), Grid(groups, summary), figure))
+
+
+def training_section(inputs: Inputs) -> Section:
+    """Return the chapter on losses."""
+    losses = distributions.losses("losses", "Loss of every member against the epoch", inputs.histories)
+    members = distributions.members("members", "Members of the ensemble", inputs.histories)
+    return Section(
+        "training",
+        "Training",
+        (
+            Picture(
+                losses,
+                training_figures.losses,
+                "Solid: validation; dotted: training. A ring marks the weights that are kept.",
+            ),
+            Grid(
+                members,
+                "The loss is the Gaussian negative log-likelihood of the standardised labels: smaller is better.",
+            ),
+        ),
+    )
+
+
+def spectra_section(inputs: Inputs) -> Section:
+    """Return the chapter on the spectra themselves."""
+    snr = {"training": inputs.training.snr, "held-out": inputs.test.sample.snr}
+    if inputs.survey is not None:
+        snr["survey"] = inputs.survey.sample.snr
+    histogram = distributions.snr_histogram("snr", "Signal-to-noise ratio of the spectra", snr)
+    unknown = sum(int((~np.isfinite(values)).sum()) for values in snr.values())
+    note = "The outermost bins hold everything beyond them."
+    if unknown:
+        note += f" {words.count(unknown)} spectra of unknown S/N are not shown."
+    blocks: list[Block] = []
+    limit = inputs.config.evaluate.example_spectra
+    if inputs.examples is None:
+        blocks.append(
+            Text(
+                "Spectra with their continuum are not shown: examples.npz, which `starnet-hpc augment` writes, is not in "
+                "the run directory."
+            )
+        )
+    elif limit and inputs.examples.snr.size:
+        examples = distributions.example_spectra(
+            "example_spectra", "Held-out spectra with the continuum that was found", inputs.examples, limit
+        )
+        blocks.append(Picture(examples, training_figures.example_spectra, "Left: before, right: after normalisation."))
+    return Section("spectra", "Spectra", (*blocks, Picture(histogram, training_figures.snr, note)))
+
+
+def rows_section(inputs: Inputs) -> Section:
+    """Return the chapter on flags and failed rows."""
+    blocks: list[Block] = [
+        Grid(
+            rows.flags("flags", "Flags of the catalogues", inputs),
+            "A row can carry several flags; `value` is the bit in the flags column.",
+        )
+    ]
+    catalogues = {"test": ("held-out spectra", inputs.test.catalogue)}
+    if inputs.survey is not None:
+        catalogues["survey"] = ("survey", inputs.survey.catalogue)
+    for name, (title, catalogue) in catalogues.items():
+        lost = int(rows.failed(catalogue).sum())
+        if not lost:
+            blocks.append(Text(f"{words.sentence(title)}: all {words.count(len(catalogue))} rows have usable labels."))
+            continue
+        table = rows.failures(f"{name}_failed_rows", f"{words.sentence(title)}: rows without usable labels", catalogue)
+        shown = f"{words.count(lost)} of {words.count(len(catalogue))} rows have no usable label"
+        shown += f"; the first {len(table.rows)} are listed." if lost > len(table.rows) else "."
+        blocks.append(Grid(table, shown, folded=True))
+    return Section("rows", "Flags and failures", tuple(blocks))
+
+
+def provenance_section(inputs: Inputs) -> Section:
+    """Return the chapter that says where everything comes from."""
+    return Section("provenance", "Provenance", provenance_listing.blocks(inputs))
+
+
+def _residual_blocks(found: Accuracy, true: str = "true") -> tuple[Block, ...]:
+    return (
+        Grid(found.residuals, f"Δ = predicted − {true}. {_ERRORS}"),
+        Picture(
+            found.along_label,
+            accuracy_figures.residuals_along_label,
+            f"As Fig. 3 of Bialek et al. (2020). Bins with fewer than {residuals.FEWEST} spectra are not shown.",
+        ),
+        Picture(
+            found.density,
+            partial(accuracy_figures.predicted_against_true, true=true),
+            "The dashed line is equality. Predictions beyond the axes are counted at their edges.",
+        ),
+        Grid(found.kinds, "Metal-rich: [Fe/H] > −1; giant: log g ≤ 3.5.", folded=True),
+    )
+
+
+def _coverage_blocks(found: Accuracy) -> tuple[Block, ...]:
+    return (
+        Picture(
+            found.coverage,
+            accuracy_figures.coverage,
+            "Dashed: what right sigmas give. Below: sigma is too small. The band is what counts as honest (60–76 %).",
+        ),
+        Grid(found.coverage, _ERRORS),
+        Picture(found.pulls, accuracy_figures.pulls, "The outermost bins hold all pulls beyond them."),
+    )
+
+
+OF_ALL_RUNS = (training_section, spectra_section, rows_section, provenance_section)
+"""Chapters that every report ends with, in order."""

@@ -1,0 +1,85 @@
+"""The stage `evaluate`: stores and catalogues in; tables, figures and the report out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from starnet_hpc.config import ExperimentConfig
+from starnet_hpc.evaluate import benchmarks, page, rows, sections
+from starnet_hpc.evaluate.accuracy import Accuracy, assess
+from starnet_hpc.evaluate.document import Section
+from starnet_hpc.evaluate.files import write_files
+from starnet_hpc.evaluate.inputs import Inputs, Survey, read_inputs
+from starnet_hpc.evaluate.sample import SnrBin, snr_bins
+from starnet_hpc.evaluate.tables import Table
+from starnet_hpc.evaluate.verdict import verdict
+from starnet_hpc.progress import stage_log
+from starnet_hpc.stores import write_atomically
+
+FEWEST_REFERENCES = 30
+"""A survey with fewer rows with reference labels (besides benchmark stars) is not compared with them."""
+
+_HELD_OUT = "held-out synthetic spectra"
+
+
+def evaluate(config: ExperimentConfig) -> Path:
+    """Write the report of a run, and its tables and figures as files; return the path of `report.html`.
+
+    Raises:
+        MissingInputError: a store, catalogue or history is not there; the message says which command makes it.
+        StoreIncompleteError: a store was never finished.
+        StoreMismatchError: a catalogue does not belong to its store.
+    """
+    with stage_log("evaluate", config.run_dir) as log:
+        inputs = read_inputs(config)
+        survey_rows = f"a survey of {len(inputs.survey.catalogue)}" if inputs.survey else "no survey"
+        log.info("read predictions of %d held-out spectra and %s", len(inputs.test.catalogue), survey_rows)
+        test = assess("test", _HELD_OUT, inputs.test.sample, *_scales(inputs))
+        chapters = sections.accuracy_sections(test)
+        compared, stars = None, None
+        if inputs.survey is not None:
+            compared, chapter = _survey(inputs, inputs.survey)
+            chapters.append(chapter)
+            if inputs.survey.benchmarks.any():
+                stars, chapter = _benchmarks(inputs, inputs.survey)
+                chapters.append(chapter)
+        chapters += [make(inputs) for make in sections.OF_ALL_RUNS]
+        found = verdict(inputs, test, compared, stars)
+
+        # The page comes last: when it is there, all that it points to is there.
+        with log.bar("figures", sum(1 for chapter in chapters for _ in chapter.pictures()), "figures") as bar:
+            images = write_files(config.run_dir / page.FOLDER, chapters, lambda name: bar.advance(1, name))
+        subtitle = f"Evaluation of an ensemble of {config.ensemble.members} on {inputs.instrument.name}"
+        text = page.render(config.name, subtitle, found, chapters, images)
+        report = config.run_dir / "report.html"
+        write_atomically(report, lambda file: file.write(text.encode()))
+        for line in [*found.lines(), "", *test.glance.lines(), "", f"report: {report}"]:
+            log.info("%s", line)
+        return report
+
+
+def _survey(inputs: Inputs, survey: Survey) -> tuple[Accuracy | None, Section]:
+    """Return the accuracy of a survey against its references, if it has enough of them, and its chapter."""
+    cuts, kept = rows.cuts("survey_cuts", "Cuts on the survey", survey.sample, inputs.config.evaluate.sigma_limits)
+    sample = survey.sample[kept & ~survey.benchmarks]
+    compared = None
+    if max((int(sample.known(label).sum()) for label in sample.labels), default=0) >= FEWEST_REFERENCES:
+        compared = assess("survey", "the survey against its reference labels", sample, *_scales(inputs))
+    return compared, sections.survey_section(inputs, survey, compared, cuts)
+
+
+def _benchmarks(inputs: Inputs, survey: Survey) -> tuple[Table, Section]:
+    """Return the table of benchmark stars and its chapter."""
+    chosen = survey.benchmarks
+    _, _, trained = _scales(inputs)
+    ranges = {**trained, **inputs.config.evaluate.trusted}
+    ids = [str(name) for name in survey.catalogue.ids[chosen]]
+    stars = benchmarks.stars("benchmarks", "Benchmark stars", ids, survey.sample[chosen], ranges)
+    groups = benchmarks.groups("benchmark_groups", "Benchmark stars by kind", stars)
+    return stars, sections.benchmark_section(stars, groups)
+
+
+def _scales(inputs: Inputs) -> tuple[tuple[SnrBin, ...], Mapping[str, float], dict[str, tuple[float, float]]]:
+    """Return what errors are measured by: S/N bins, the labels' standard deviations in training, and trained ranges."""
+    training = inputs.training
+    ranges = {label: (training.low[label], training.high[label]) for label in training.labels}
+    return snr_bins(inputs.config.evaluate.snr_edges), training.std, ranges

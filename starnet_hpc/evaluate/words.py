@@ -1,0 +1,82 @@
+"""Labels and numbers as people read them: in tables, sentences and on a terminal."""
+
+import math
+from collections.abc import Sequence
+
+from starnet_hpc.labels import LABELS
+
+MISSING = "–"
+"""What a table shows where there is no number."""
+
+_PLAIN = {"teff": "Teff", "logg": "log g", "feh": "[Fe/H]", "afe": "[α/Fe]", "vsini": "v sin i", "vrad": "v rad"}
+_UNITS = {"km s-1": "km/s", "": "dex"}
+
+
+def plain(label: str) -> str:
+    """Return a label's name for running text and tables; any other text as it is."""
+    return _PLAIN.get(label, label)
+
+
+def unit(label: str) -> str:
+    """Return a label's unit for people (`K`, `dex`, `km/s`)."""
+    text = LABELS[label].unit
+    return _UNITS.get(text, text)
+
+
+def axis(label: str, prefix: str = "") -> str:
+    """Return the title of an axis that shows a label, with its unit, in matplotlib's math text."""
+    return f"{prefix}{LABELS[label].symbol} [{unit(label)}]"
+
+
+def count(number: int) -> str:
+    """Return a whole number with thousands set apart."""
+    return f"{number:,}"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Return a number with that many significant digits (whole numbers are never cut), without an exponent."""
+    if not math.isfinite(value):
+        return MISSING
+    if value == 0:
+        return "0"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return _signed_zero(f"{value:.{min(decimals, 6)}f}")
+
+
+def with_error(value: float, error: float) -> str:
+    """Return `value ± error`, both to two significant digits of the error; the value alone if none is known."""
+    if not math.isfinite(value):
+        return MISSING
+    if not math.isfinite(error) or error <= 0:
+        return number(value)
+    decimals = min(max(0, 1 - math.floor(math.log10(error))), 6)
+    return f"{_signed_zero(f'{value:.{decimals}f}')} ± {error:.{decimals}f}"
+
+
+def quantity(label: str, value: float) -> str:
+    """Return a value of a label with its unit, to three significant digits."""
+    return f"{number(value)} {unit(label)}"
+
+
+def interval(label: str, low: float, high: float) -> str:
+    """Return a range of a label with its unit, to the digits worth printing."""
+    decimals = LABELS[label].decimals
+    ends = [_signed_zero(f"{end:.{decimals}f}").replace("-", "−") for end in (low, high)]
+    return f"{plain(label)} {ends[0]} to {ends[1]} {unit(label)}"
+
+
+def listed(items: Sequence[str], joint: str = "and") -> str:
+    """Return items as a phrase: `a`, `a and b`, `a, b and c`."""
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} {joint} {items[-1]}"
+
+
+def sentence(text: str) -> str:
+    """Return text with its first letter made a capital."""
+    return text[:1].upper() + text[1:]
+
+
+def _signed_zero(text: str) -> str:
+    """Return a formatted number without the sign of a zero (`-0.00`)."""
+    return text.removeprefix("-") if float(text) == 0 else text

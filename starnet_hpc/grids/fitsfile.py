@@ -1,0 +1,177 @@
+"""FITS files of other people: opened without a warning or a foreign exception ever reaching the user."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from starnet_hpc.errors import MissingInputError, StarnetError
+from starnet_hpc.stores import explain_full_disk
+
+_SUFFIXES = (".fits", ".fit", ".fits.gz", ".fit.gz")
+_GZIP = b"\x1f\x8b"
+_AGAIN = "copy or download it again"
+
+
+def fits_files(folder: Path, error: type[StarnetError], key: str) -> list[Path]:
+    """Return the FITS files that lie directly in a folder, sorted by name.
+
+    Args:
+        folder: where to look; its subfolders are not entered.
+        error: what to raise when the folder cannot be read.
+        key: the configuration's key that named the folder, for messages.
+
+    Raises:
+        MissingInputError: there is no such folder, or no FITS file in it.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            found = [(entry.name, entry.is_dir()) for entry in entries]
+    except FileNotFoundError:
+        raise MissingInputError(f"{key}: there is no folder {folder}; set {key} to where the files are") from None
+    except NotADirectoryError:
+        raise MissingInputError(f"{key}: {folder} is a file; set {key} to the folder that holds the files") from None
+    except PermissionError:
+        raise error(f"{key}: {folder}: permission denied; ask its owner for read and search permission") from None
+    names = sorted(name for name, is_folder in found if not is_folder and name.lower().endswith(_SUFFIXES))
+    if not names:
+        folders = sorted(name for name, is_folder in found if is_folder)[:5]
+        hint = f"; it has subfolders ({', '.join(folders)}): did you mean one of them?" if folders else ""
+        raise MissingInputError(
+            f"{key}: {folder} holds no FITS file (*.fits, *.fit, with or without .gz) among {len(found)} entries{hint}"
+        )
+    return [folder / name for name in names]
+
+
+@contextmanager
+def opened_fits(path: Path, error: type[StarnetError]) -> Iterator[Any]:
+    """Give the HDU list of a FITS file; whatever goes wrong while it is open becomes `error` with the file's name.
+
+    Raises:
+        MissingInputError: there is no such file.
+    """
+    _check_head(path, error)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what astropy warns of (truncation, odd cards) is checked and raised here
+        try:
+            with fits.open(path, memmap=False) as hdus:
+                yield hdus
+        except StarnetError:
+            raise
+        except Exception as problem:  # noqa: BLE001 - a damaged file makes astropy raise nearly anything
+            text = " ".join(str(problem).split())[:200]
+            raise error(
+                f"{path}: cannot be read as FITS ({type(problem).__name__}: {text}); it is probably damaged: {_AGAIN}"
+            ) from None
+
+
+def hdu_at(hdus: Any, index: int, path: Path, error: type[StarnetError]) -> Any:
+    """Return HDU number `index` after checking that the file holds all of its bytes."""
+    try:
+        hdu = hdus[index]
+    except IndexError:
+        raise error(f"{path}: has no HDU {index}, only {len(hdus)} HDU(s); is it of another format?") from None
+    end = hdu.fileinfo()["datLoc"] + hdu.size
+    # A compressed file's length says nothing; reading past its end raises.
+    if (length := path.stat().st_size) < end and not _is_gzip(path):
+        raise error(f"{path}: is truncated: HDU {index} should end at byte {end}, the file has {length}; {_AGAIN}")
+    return hdu
+
+
+def column(hdu: Any, names: tuple[str, ...], path: Path, error: type[StarnetError]) -> NDArray[np.float64]:
+    """Return a column of a table as float64: [rows], or [n] of a single row that holds a vector.
+
+    Args:
+        hdu: the table.
+        names: of the column, in order of preference, in any case of letters.
+        path: of the file, for messages.
+        error: what to raise if there is no such column, or if it holds something else.
+    """
+    name = find_column(hdu, names)
+    if name is None:
+        there = ", ".join(hdu.columns.names) if is_table(hdu) else "none (it is no table)"
+        raise error(f"{path}: HDU {hdu.name or 1} has no column {' or '.join(names)}; columns: {there}")
+    values = np.asarray(hdu.data[name])
+    if values.ndim == 2 and values.shape[0] == 1:
+        values = values[0]
+    if values.dtype.kind not in "fiu" or values.ndim != 1:
+        raise error(
+            f"{path}: column {name} should hold one number a sample, but is {values.dtype.name} of shape {values.shape}"
+        )
+    return values.astype(np.float64)
+
+
+def find_column(hdu: Any, names: tuple[str, ...]) -> str | None:
+    """Return the first of these names (in any case of letters) that a table has as a column."""
+    if not is_table(hdu):
+        return None
+    there = {str(name).lower(): str(name) for name in hdu.columns.names}
+    return next((there[name.lower()] for name in names if name.lower() in there), None)
+
+
+def is_table(hdu: Any) -> bool:
+    """Whether an HDU is a binary table."""
+    return isinstance(hdu, fits.BinTableHDU)
+
+
+def number(header: Any, key: str, path: Path, error: type[StarnetError]) -> float:
+    """Return a header keyword as a number."""
+    if key not in header:
+        raise error(f"{path}: the header lacks keyword {key}; is the file of another format?")
+    value = header[key]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise error(f"{path}: header keyword {key} should be a number, but is {value!r}")
+    return float(value)
+
+
+def file_size(path: Path) -> int:
+    """Return a file's length in bytes, -1 if it cannot be told (reading will say why)."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def write_fits(path: Path, hdus: list[Any]) -> None:
+    """Write a FITS file aside, then rename it: it is whole or absent.
+
+    Raises:
+        StorageFullError: the disk or the quota is full.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with explain_full_disk(path):
+        try:
+            with aside.open("wb") as file:
+                fits.HDUList(hdus).writeto(file)
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def _check_head(path: Path, error: type[StarnetError]) -> None:
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+    except FileNotFoundError:
+        raise MissingInputError(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise error(f"{path}: is a folder, not a FITS file") from None
+    except PermissionError:
+        raise error(f"{path}: permission denied; make it readable (chmod u+r), or ask its owner") from None
+    except OSError as problem:
+        raise error(f"{path}: cannot be read ({problem.strerror})") from None
+    if not head:
+        raise error(f"{path}: is empty (0 bytes); {_AGAIN}")
+    if head != b"SIMPLE  =" and not head.startswith(_GZIP):
+        raise error(f"{path}: is not a FITS file (it does not begin with 'SIMPLE  ='); {_AGAIN}, or move it away")
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == _GZIP

@@ -1,0 +1,5 @@
+"""Stage `ingest`: files of a synthetic grid -> `grid.zarr`, on one wavelength grid uniform in ln(wavelength)."""
+
+from starnet_hpc.ingest.stage import ingest
+
+__all__ = ["ingest"]

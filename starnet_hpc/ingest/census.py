@@ -1,0 +1,169 @@
+"""The first pass over a grid's files: every template read and checked, so that the second pass only has to write."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from starnet_hpc.errors import CoverageError, GridFormatError, MissingInputError, ResolutionError, StarnetError
+from starnet_hpc.grids import GridReader, TemplateSource, reader_for
+from starnet_hpc.instruments import C_KMS
+
+UNUSABLE = (GridFormatError, CoverageError, ResolutionError, MissingInputError)
+"""What one file alone can have wrong; anything else stops the stage whatever `grid.on_error` says."""
+
+_FINEST_PERCENTILE = 1.0
+"""The finest step is this percentile of the steps: two samples that nearly coincide do not decide a whole grid."""
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """What a template must bring to become spectra of an instrument."""
+
+    grid_format: str
+    low: float
+    """Shortest wavelength needed [angstrom, air]."""
+    high: float
+    """Longest wavelength needed [angstrom, air]."""
+    largest_step_kms: float
+    """Samples further apart than this cannot carry the instrument's resolution [km/s]."""
+    cut: tuple[tuple[str, float, float], ...] = ()
+    """Label, low, high: templates outside are left out."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the census found about one template."""
+
+    source: TemplateSource
+    labels: tuple[float, ...] = ()
+    """In the order of the reader's `label_names`."""
+    step_kms: float = float("nan")
+    """Finest step of the samples within the range [km/s]."""
+    inside_cut: bool = True
+    problem: StarnetError | None = None
+    """Why it cannot be used."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some templates that one task examines."""
+
+    number: int
+    sources: tuple[TemplateSource, ...]
+
+
+@dataclass(frozen=True)
+class Census:
+    """The task of the first pass, for `parallel.each`."""
+
+    need: Requirement
+
+    def __call__(self, block: Block) -> list[Entry]:
+        """Return an entry for each template of a block; what is wrong with one is noted there, not raised."""
+        reader = reader_for(self.need.grid_format)
+        steps = _StepFinder(self.need)
+        return [_examine(reader, source, self.need, steps) for source in block.sources]
+
+
+def usable(entries: Sequence[Entry], *, skip: bool) -> tuple[list[Entry], list[Entry]]:
+    """Return the entries to use and those left out for a problem; entries outside the cut are in neither.
+
+    Args:
+        entries: of all templates, in their order.
+        skip: leave a template with a problem out, instead of raising it.
+
+    Raises:
+        StarnetError: the first problem, with the way to skip it; or that two templates have the same labels.
+    """
+    good: dict[tuple[float, ...], Entry] = {}
+    bad: list[Entry] = []
+    for entry in _with_twins(entries):
+        if entry.problem is None:
+            if entry.inside_cut:
+                good[_key(entry)] = entry
+        elif skip:
+            bad.append(entry)
+        else:
+            raise advised(entry)
+    return list(good.values()), bad
+
+
+def advised(entry: Entry, introduction: str = "") -> StarnetError:
+    """Return an entry's problem as an error, behind an introduction or else with the way to go on without the file."""
+    advice = "" if introduction else "\n(with grid.on_error: skip such files are reported and left out)"
+    return type(entry.problem or StarnetError())(f"{introduction}{entry.problem}{advice}")
+
+
+def _examine(reader: GridReader, source: TemplateSource, need: Requirement, steps: "_StepFinder") -> Entry:
+    try:
+        template = reader.read(source)
+        labels = tuple(float(template.labels[name]) for name in reader.label_names)
+        if any(not low <= template.labels[name] <= high for name, low, high in need.cut):
+            return Entry(source, labels, inside_cut=False)
+        return Entry(source, labels, steps.finest(template.wavelength, source))
+    except UNUSABLE as problem:
+        return Entry(source, problem=problem)
+
+
+def _with_twins(entries: Sequence[Entry]) -> Iterator[Entry]:
+    """Yield the entries, those whose labels were there before with that as their problem."""
+    seen: dict[tuple[float, ...], str] = {}
+    for entry in entries:
+        if entry.problem is not None or not entry.inside_cut:
+            yield entry
+            continue
+        first = seen.setdefault(_key(entry), entry.source.name)
+        if first == entry.source.name:
+            yield entry
+            continue
+        twin = f"{entry.source.path}: has the same labels {entry.labels} as {first}; keep one of the two"
+        yield Entry(entry.source, entry.labels, problem=GridFormatError(twin))
+
+
+def _key(entry: Entry) -> tuple[float, ...]:
+    return tuple(round(value, 6) + 0.0 for value in entry.labels)  # + 0.0: minus zero is zero
+
+
+class _StepFinder:
+    """Coverage and steps of wavelengths; files of one grid share theirs, so that the last answer is mostly the next."""
+
+    def __init__(self, need: Requirement) -> None:
+        self._need = need
+        self._wavelength: NDArray[np.float64] = np.empty(0)
+        self._finest = float("nan")
+
+    def finest(self, wavelength: NDArray[np.float64], source: TemplateSource) -> float:
+        """Return the finest step within the range [km/s].
+
+        Raises:
+            CoverageError: the range is not covered.
+            ResolutionError: samples are too far apart for the instrument, or there is a gap.
+        """
+        if not np.array_equal(wavelength, self._wavelength):
+            self._finest = self._examine(wavelength, source)
+            self._wavelength = wavelength
+        return self._finest
+
+    def _examine(self, wavelength: NDArray[np.float64], source: TemplateSource) -> float:
+        need = self._need
+        if wavelength[0] > need.low or wavelength[-1] < need.high:
+            raise CoverageError(
+                f"{source.path}: covers {wavelength[0]:.2f} to {wavelength[-1]:.2f} A, but {need.low:.2f} to "
+                f"{need.high:.2f} A is needed (the instrument's range plus room for augment.vrad_max, "
+                f"augment.vsini_max and the line spread); use a grid that covers it, a narrower instrument, "
+                f"or smaller velocities"
+            )
+        first = int(np.searchsorted(wavelength, need.low, side="right")) - 1
+        last = int(np.searchsorted(wavelength, need.high)) + 1
+        part = wavelength[first:last]
+        steps = C_KMS * np.diff(part) / part[:-1]
+        widest = int(np.argmax(steps))
+        if steps[widest] > need.largest_step_kms:
+            raise ResolutionError(
+                f"{source.path}: samples at {part[widest]:.3f} and {part[widest + 1]:.3f} A are "
+                f"{steps[widest]:.2f} km/s apart, but the instrument's resolution needs steps of "
+                f"{need.largest_step_kms:.2f} km/s or less: there is a gap, or the grid is too coarse for it"
+            )
+        return float(np.percentile(steps, _FINEST_PERCENTILE))

@@ -1,0 +1,1 @@
+"""Starting stages: in order, as jobs, on this machine or on a cluster."""

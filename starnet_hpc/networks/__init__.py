@@ -1,0 +1,23 @@
+"""Networks, their loss, their files, and the mathematics of the ensemble."""
+
+from starnet_hpc.networks.combination import Combined, Moments, combined, merge, moments
+from starnet_hpc.networks.gaussian import LabelScale, negative_log_likelihood
+from starnet_hpc.networks.normalisation import span_ranks
+from starnet_hpc.networks.saved import Member, TrainedOn, build_network, load_ensemble, load_member, save_dict
+
+__all__ = [
+    "Combined",
+    "LabelScale",
+    "Member",
+    "Moments",
+    "TrainedOn",
+    "build_network",
+    "combined",
+    "load_ensemble",
+    "load_member",
+    "merge",
+    "moments",
+    "negative_log_likelihood",
+    "save_dict",
+    "span_ranks",
+]

@@ -1,0 +1,19 @@
+"""Observed spectra in the formats that archives and pipelines deliver, and the tables that list them."""
+
+from starnet_hpc.observations.eso import write_eso_sdp
+from starnet_hpc.observations.listing import Listing, listing_of
+from starnet_hpc.observations.registry import READERS, identify, read_observation
+from starnet_hpc.observations.spectrum import Frame, ObservationReader, ObservedSpectrum, check_observation
+
+__all__ = [
+    "READERS",
+    "Frame",
+    "Listing",
+    "ObservationReader",
+    "ObservedSpectrum",
+    "check_observation",
+    "identify",
+    "listing_of",
+    "read_observation",
+    "write_eso_sdp",
+]

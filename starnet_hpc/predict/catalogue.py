@@ -1,0 +1,107 @@
+"""The catalogue: one row a spectrum, as a FITS binary table and as Parquet."""
+
+import io
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from starnet_hpc.flags import Flag
+from starnet_hpc.labels import LABELS
+from starnet_hpc.stores import write_atomically
+
+_PARTS = (
+    ("", "ensemble mean"),
+    ("_err", "total standard deviation: aleatoric and epistemic in quadrature"),
+    ("_aleatoric", "standard deviation that the members claim"),
+    ("_epistemic", "standard deviation between the members"),
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the catalogue."""
+
+    name: str
+    values: NDArray[np.generic]
+    unit: str
+    description: str
+
+
+def catalogue_columns(
+    identifiers: NDArray[np.object_],
+    label_names: tuple[str, ...],
+    parts: tuple[NDArray[np.float64], ...],
+    flags: NDArray[np.int32],
+    n_members: int,
+) -> list[Column]:
+    """Return the columns of a catalogue.
+
+    Args:
+        identifiers: [rows], unique.
+        label_names: [labels].
+        parts: mean, total, aleatoric and epistemic standard deviation, each [rows, labels] in physical units.
+        flags: [rows].
+        n_members: size of the ensemble.
+    """
+    columns = [Column("id", identifiers.astype(str), "", "identifier of the spectrum")]
+    for k, name in enumerate(label_names):
+        label = LABELS[name]
+        columns += [
+            Column(f"{name}{suffix}", values[:, k], label.unit, f"{label.description}: {meaning}")
+            for (suffix, meaning), values in zip(_PARTS, parts, strict=True)
+        ]
+    columns.append(Column("flags", flags, "", "bits, see the header; 0: nothing to remark"))
+    count = np.full(flags.size, n_members, dtype=np.int16)
+    columns.append(Column("n_members", count, "", "networks behind the prediction"))
+    return columns
+
+
+def write_fits(path: Path, columns: list[Column], header: Mapping[str, tuple[str | int, str]]) -> None:
+    """Write a FITS binary table with units, descriptions, the meaning of the flags, and checksums.
+
+    No date is written: the same input gives the same bytes.
+    """
+    table = fits.BinTableHDU.from_columns(
+        [fits.Column(c.name, _fits_format(c.values), unit=c.unit or None, array=c.values) for c in columns],
+        name="CATALOGUE",
+    )
+    for number, column in enumerate(columns, start=1):
+        table.header[f"TCOMM{number}"] = column.description
+    for key, value in header.items():
+        table.header[key] = value
+    for flag in Flag:
+        table.header.add_comment(f"flag {flag.value:>8d} = bit {flag.value.bit_length() - 1:2d}: {flag.name}")
+    primary = fits.PrimaryHDU()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fits.verify.VerifyWarning)  # long digests spill into CONTINUE cards, as allowed
+        for hdu in (primary, table):
+            hdu.add_checksum(when="of the data and header as written")
+        buffer = io.BytesIO()
+        fits.HDUList([primary, table]).writeto(buffer)
+    write_atomically(path, lambda file: file.write(buffer.getvalue()))
+
+
+def write_parquet(path: Path, columns: list[Column], header: Mapping[str, tuple[str | int, str]]) -> None:
+    """Write the same table as Parquet, units and descriptions in the fields' metadata."""
+    fields = [
+        pa.field(c.name, pa.array(c.values[:0]).type, metadata={"unit": c.unit, "description": c.description})
+        for c in columns
+    ]
+    metadata = {key: str(value) for key, (value, _) in header.items()}
+    metadata |= {f"flag_{flag.name}": str(flag.value) for flag in Flag}
+    schema = pa.schema(fields, metadata=metadata)
+    table = pa.table([pa.array(c.values) for c in columns], schema=schema)
+    write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd"))
+
+
+def _fits_format(values: NDArray[np.generic]) -> str:
+    if values.dtype.kind == "U":
+        return f"{max(1, values.dtype.itemsize // 4)}A"
+    return {"f8": "D", "i4": "J", "i2": "I"}[values.dtype.str[1:]]

@@ -1,0 +1,203 @@
+"""Predict: members and `test.zarr`, `survey.zarr` in; catalogues out. One process, or many under MPI."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from starnet_hpc import provenance
+from starnet_hpc.config import ExperimentConfig
+from starnet_hpc.errors import MissingInputError, PredictionError, StarnetError, StoreMismatchError
+from starnet_hpc.instruments import load_instrument
+from starnet_hpc.networks import Member, TrainedOn, load_ensemble
+from starnet_hpc.predict.catalogue import catalogue_columns, write_fits, write_parquet
+from starnet_hpc.predict.flagging import flag_rows
+from starnet_hpc.predict.ranks import Ranks, started_ranks
+from starnet_hpc.predict.sharing import share
+from starnet_hpc.predict.units import fold, member_moments, read_unit, unit_path, unit_rows, write_unit
+from starnet_hpc.progress import StageLog, stage_log
+from starnet_hpc.stores import Store, open_store, read_json, write_json
+
+_STORES = ("test", "survey")
+
+
+@dataclass(frozen=True)
+class _Task:
+    """The prediction of one store."""
+
+    name: str
+    store: Store
+    folder: Path
+    """Where finished units lie."""
+    units: int
+    recipe: str
+    header: dict[str, tuple[str | int, str]]
+
+
+def predict(config: ExperimentConfig) -> list[Path]:
+    """Predict every store that is there; return the FITS catalogues.
+
+    Raises:
+        MissingInputError: members or stores are missing.
+        StoreMismatchError: members were trained for other pixels, or differ in what they were trained on.
+        PredictionError: some units failed; the others are kept, and a rerun does only what failed.
+        LauncherError: the MPI launcher and the MPI library do not belong together.
+    """
+    with started_ranks() as ranks, stage_log("predict", config.run_dir, quiet=not ranks.first) as log:
+        device = _device(config)
+        # Threads change the order of sums inside a network, so their number is part of the recipe, not of the machine.
+        torch.set_num_threads(config.predict.threads)
+        digests, trained_on = ranks.agree(lambda: _check_members(config))
+        tasks = ranks.agree(lambda: _tasks(config, digests, trained_on, device))
+        if ranks.size > 1:
+            log.info("%d ranks", ranks.size)
+        for task in tasks:
+            _predict_store(config, task, ranks, device, log)
+        if ranks.first:
+            for task in tasks:
+                _join(config, task, trained_on, log)
+        ranks.gather(None)
+        return [config.catalogue(task.name) for task in tasks]
+
+
+def _predict_store(config: ExperimentConfig, task: _Task, ranks: Ranks, device: str, log: StageLog) -> None:
+    """Predict the units of one store that are not there yet; every rank takes part."""
+    task.folder.mkdir(parents=True, exist_ok=True)
+    todo = [unit for unit in range(task.units) if read_unit(unit_path(task.folder, unit), task.recipe) is None]
+    todo = ranks.gather(todo)[0]  # one rank's view of the file system decides for all
+    mine = share(ranks.rank, ranks.size, len(todo), config.ensemble.members, config.predict.ranks_per_shard)
+    line = ranks.line(mine.line)
+    members = ranks.agree(lambda: load_ensemble([_best(config, m) for m in mine.members], device))
+    tellurics = load_instrument(config.instrument).tellurics()
+    failures: list[str] = []
+    rows_done = len(task.store) - sum(len(unit_rows(task.store, u, config.predict.shard_rows)) for u in todo)
+    with log.bar(f"{task.name}: {config.ensemble.members} members", len(task.store), "spectra", done=rows_done) as bar:
+        for number in mine.units:
+            unit = todo[number]
+            rows = unit_rows(task.store, unit, config.predict.shard_rows)
+            slots, problem = _attempt(task, rows, members, tellurics, config, device)
+            if line.failed(problem is not None):
+                failures.append(f"rows {rows.start}-{rows.stop - 1} of {task.store.path}: {problem or 'failed on another rank'}")
+                continue
+            total = line.reduce(slots)
+            if total is not None:
+                write_unit(unit_path(task.folder, unit), fold(total), task.recipe)
+            # The first rank counts for all: lines do about the same number of units.
+            bar.advance(len(rows) * min(len(mine.units) and -(-len(todo) // len(mine.units)), len(todo)))
+    told = [message for rank in ranks.gather(failures) for message in rank]
+    if told:
+        error = PredictionError("these units failed, all others are kept; run the same command again:\n  " + "\n  ".join(told))
+        error.told = not ranks.first
+        raise error
+
+
+def _attempt(
+    task: _Task,
+    rows: range,
+    members: Sequence[Member],
+    tellurics: NDArray[np.bool_],
+    config: ExperimentConfig,
+    device: str,
+) -> tuple[NDArray[np.float64], str | None]:
+    """Return the moments of this rank's members, or what went wrong: a failing unit must not stop the others."""
+    try:
+        flux = task.store.read(rows.start, rows.stop)
+        found = member_moments(
+            members, config.ensemble.members, flux, tellurics, batch_size=config.predict.batch_size, device=device
+        )
+    except (StarnetError, OSError, RuntimeError, ValueError) as error:
+        return np.empty(0), f"{type(error).__name__}: {error}"
+    return found, None
+
+
+def _check_members(config: ExperimentConfig) -> tuple[list[str], TrainedOn]:
+    """Return the members' digests and what they were trained on, after loading each once on this rank."""
+    members = load_ensemble([_best(config, m) for m in range(config.ensemble.members)])
+    return [member.digest for member in members], members[0].trained_on
+
+
+def _tasks(config: ExperimentConfig, digests: list[str], trained_on: TrainedOn, device: str) -> list[_Task]:
+    names = [name for name in _STORES if (config.store(name) / "zarr.json").exists()]
+    if config.survey is not None and "survey" not in names:
+        raise MissingInputError(f"{config.store('survey')}: no such store; make it first with `starnet-hpc observe CONFIG`")
+    if not names:
+        raise MissingInputError(f"{config.run_dir}: neither test.zarr nor survey.zarr is there; nothing to predict")
+    return [_task(config, name, digests, trained_on, device) for name in names]
+
+
+def _task(config: ExperimentConfig, name: str, digests: list[str], trained_on: TrainedOn, device: str) -> _Task:
+    store = open_store(config.store(name), made_by="observe" if name == "survey" else "augment")
+    if provenance.digest_array(store.wavelength) != trained_on.wavelength_digest:
+        raise StoreMismatchError(
+            f"{store.path} and the members have different pixels: train members for this instrument, or observe again"
+        )
+    members = provenance.digest_recipe({"members": digests})
+    recipe = {
+        "store": store.content_digest,
+        "members": members,
+        "batch_size": config.predict.batch_size,
+        "threads": config.predict.threads,
+        "unit": config.predict.shard_rows,
+        "device": device,
+    }
+    header: dict[str, tuple[str | int, str]] = {
+        "EXPNAME": (config.name, "experiment"),
+        "SEED": (str(config.seed), "seed of the experiment"),
+        "NMEMBERS": (config.ensemble.members, "networks in the ensemble"),
+        "MEMBERS": (members, "digest of the members"),
+        "INPUT": (store.path.name, "store that was predicted"),
+        "INPUTDIG": (store.content_digest, "digest of that store"),
+        "TRAINDIG": (trained_on.train_digest, "digest of the training store"),
+        "CREATOR": (f"starnet_hpc {provenance.software()['starnet_hpc']}", "software"),
+    }
+    units = -(-len(store) // config.predict.shard_rows)
+    folder = config.run_dir / "predictions" / name
+    return _Task(name, store, folder, units, provenance.digest_recipe(recipe), header)
+
+
+def _join(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: StageLog) -> None:
+    """Write the catalogue from all units, unless the one that is there is of the same recipe."""
+    path = config.catalogue(task.name)
+    mark = task.folder / "catalogue.json"
+    if path.exists() and mark.exists() and read_json(mark).get("recipe") == task.recipe:
+        log.info("%s: complete already, %d rows", path, len(task.store))
+        return
+    tables = [read_unit(unit_path(task.folder, unit), task.recipe) for unit in range(task.units)]
+    whole = [table for table in tables if table is not None]
+    mean, aleatoric, epistemic = (
+        np.concatenate([getattr(table, part) for table in whole]) for part in ("mean", "aleatoric", "epistemic")
+    )
+    if len(whole) != task.units or mean.shape[0] != len(task.store):
+        raise PredictionError(f"{task.folder}: {len(whole)} of {task.units} units are there; run the same command again")
+    flags = flag_rows(task.store, mean, trained_on)
+    identifiers = _identifiers(task)
+    parts = (mean, np.hypot(aleatoric, epistemic), aleatoric, epistemic)
+    columns = catalogue_columns(identifiers, tuple(trained_on.label_names), parts, flags, config.ensemble.members)
+    write_parquet(path.with_suffix(".parquet"), columns, task.header)
+    write_fits(path, columns, task.header)
+    write_json(mark, {"recipe": task.recipe})
+    log.info("%s: %d rows, %d of them flagged", path, mean.shape[0], int((flags != 0).sum()))
+
+
+def _identifiers(task: _Task) -> NDArray[np.object_]:
+    if task.store.has("id"):
+        identifiers = task.store.column("id")
+        if len(set(identifiers)) != identifiers.size:
+            raise PredictionError(f"{task.store.path}: identifiers are not unique; run `starnet-hpc observe CONFIG` again")
+        return identifiers
+    return np.array([f"{task.name}-{row:07d}" for row in range(len(task.store))], dtype=object)
+
+
+def _best(config: ExperimentConfig, member: int) -> Path:
+    return config.member_dir(member) / "best.pt"
+
+
+def _device(config: ExperimentConfig) -> str:
+    if config.predict.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return config.predict.device
+
+

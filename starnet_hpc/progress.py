@@ -1,0 +1,134 @@
+"""What a stage tells people: timed lines in a log file, and a moving bar where there is a terminal."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+_LINE_EVERY_S = 10.0
+"""Without a terminal, a progress line is written this often at most."""
+
+_PLAIN = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
+
+
+class Bar:
+    """Progress of one piece of work, with its rate and the time left."""
+
+    def __init__(self, log: logging.Logger, title: str, total: int, unit: str, done: int = 0) -> None:
+        self._log, self._title, self._total, self._unit = log, title, total, unit
+        self._skipped, self._done = done, done
+        self._start = self._last_line = time.monotonic()
+        self._live: tuple[Progress, TaskID] | None = None
+
+    def __enter__(self) -> "Bar":
+        if sys.stderr.isatty():
+            progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=30),
+                MofNCompleteColumn(),
+                TextColumn(f"{self._unit}  {{task.fields[rate]}}"),
+                TimeRemainingColumn(compact=True),
+                console=_console(),
+                transient=True,
+            )
+            progress.start()
+            self._live = progress, progress.add_task(self._title, total=self._total, completed=self._done, rate="")
+        return self
+
+    def __exit__(self, kind: object, value: object, trace: object) -> None:
+        if self._live:
+            self._live[0].stop()
+        elapsed = time.monotonic() - self._start
+        done = self._done - self._skipped
+        if kind is None and done:
+            self._log.info("%s: %d %s in %.1f s (%s)", self._title, done, self._unit, elapsed, self._rate())
+
+    def advance(self, count: int, note: str = "") -> None:
+        """Count `count` more units as done; `note` is shown behind the rate."""
+        self._done += count
+        now = time.monotonic()
+        if self._live:
+            progress, task = self._live
+            progress.update(task, advance=count, rate=f"{self._rate()} {note}")
+        elif now - self._last_line >= _LINE_EVERY_S and self._done < self._total:
+            self._last_line = now
+            left = (now - self._start) * (self._total - self._done) / max(self._done - self._skipped, 1)
+            self._log.info(
+                "%s: %d of %d %s, %s, %.0f s left %s",
+                self._title,
+                self._done,
+                self._total,
+                self._unit,
+                self._rate(),
+                left,
+                note,
+            )
+
+    def _rate(self) -> str:
+        elapsed = max(time.monotonic() - self._start, 1e-9)
+        return f"{(self._done - self._skipped) / elapsed:.4g} {self._unit}/s"
+
+
+class StageLog:
+    """The voice of one stage."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+
+    def info(self, message: str, *args: object) -> None:
+        """Tell something that is as it should be."""
+        self._logger.info(message, *args)
+
+    def warning(self, message: str, *args: object) -> None:
+        """Tell something that the user should look at."""
+        self._logger.warning(message, *args)
+
+    def bar(self, title: str, total: int, unit: str, done: int = 0) -> Bar:
+        """Return a context manager that shows the progress of `total` units, `done` of which were there before."""
+        return Bar(self._logger, title, total, unit, done)
+
+
+@contextmanager
+def stage_log(stage: str, run_dir: Path, *, quiet: bool = False) -> Iterator[StageLog]:
+    """Give a stage its log: `run_dir/logs/STAGE.log` and, unless `quiet`, standard error.
+
+    Ranks and workers that are not the first pass `quiet`; their lines go to files of their own names.
+    """
+    folder = run_dir / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    logger = logging.getLogger(f"starnet_hpc.{stage}")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    file = logging.FileHandler(folder / f"{stage}.log", encoding="utf-8")
+    file.setFormatter(_PLAIN)
+    handlers: list[logging.Handler] = [file]
+    if not quiet:
+        handlers.append(_screen())
+    for handler in handlers:
+        logger.addHandler(handler)
+    try:
+        yield StageLog(logger)
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+
+
+def _console() -> Console:
+    return Console(stderr=True)
+
+
+def _screen() -> logging.Handler:
+    if sys.stderr.isatty():
+        handler = RichHandler(console=_console(), show_path=False, log_time_format="[%X]", highlighter=None)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        return handler
+    plain = logging.StreamHandler(sys.stderr)
+    plain.setFormatter(_PLAIN)
+    return plain

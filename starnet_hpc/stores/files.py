@@ -1,0 +1,79 @@
+"""Files that are either whole or absent."""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from starnet_hpc.errors import RunDirectoryBusyError, StorageFullError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file aside through `write(file)`, flush it to the disk, and rename it into place.
+
+    Raises:
+        StorageFullError: the disk or the quota is full; whatever stood at `path` before is untouched.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with explain_full_disk(path):
+        try:
+            with aside.open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON text atomically."""
+    text = json.dumps(value, indent=1, allow_nan=False)
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def read_json(path: Path) -> Any:
+    """Return the value in a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextlib.contextmanager
+def explain_full_disk(path: Path) -> Iterator[None]:
+    """Turn "no space left" from any library into one message that names the place and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL or isinstance(error, StorageFullError):
+            raise
+        raise StorageFullError(
+            f"{path}: no space left on the disk (or quota used up). What was finished is kept: "
+            f"free some space or move run_dir, then run the same command again"
+        ) from error
+
+
+@contextlib.contextmanager
+def only_writer(path: Path) -> Iterator[None]:
+    """Hold the lock of a store while it is being written.
+
+    Raises:
+        RunDirectoryBusyError: another live process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunDirectoryBusyError(
+                f"{path}: another process is writing this store; wait for it, or stop it first"
+            ) from None
+        except OSError as error:  # a file system without locks: better to work unguarded than not at all
+            if error.errno not in {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}:
+                raise
+        yield

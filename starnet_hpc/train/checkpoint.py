@@ -1,0 +1,74 @@
+"""`last.pt`: the state of a training run, from which it goes on as if it had never stopped."""
+
+import csv
+import io
+import pickle
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from starnet_hpc.errors import StoreMismatchError
+from starnet_hpc.stores import write_atomically
+
+HISTORY_COLUMNS = ("epoch", "train_loss", "valid_loss", "learning_rate", "seconds", "spectra_per_s")
+
+
+@dataclass
+class Progress:
+    """Where a training run stands; plain values."""
+
+    epoch: int = 0
+    step: int = 0
+    """Steps taken in this epoch."""
+    loss_sum: float = 0.0
+    """Sum of the training losses of this epoch's steps."""
+    seconds: float = 0.0
+    """Time spent in this epoch before an interruption."""
+    best_loss: float = float("inf")
+    finished: bool = False
+    restarts: int = 0
+    plateau: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def save(path: Path, digest: str, world: int, progress: Progress, states: dict[str, Any]) -> None:
+    """Write a checkpoint: whole, or not at all."""
+    saved = {"digest": digest, "world": world, "progress": asdict(progress), **states}
+    write_atomically(path, lambda file: torch.save(saved, file))
+
+
+def load(path: Path, digest: str, world: int) -> tuple[Progress, dict[str, Any]] | None:
+    """Return progress and states of an earlier run of the same recipe, None if there is none.
+
+    A file that cannot be read counts as none: it is never the only copy of finished work (that is `best.pt`).
+
+    Raises:
+        StoreMismatchError: the checkpoint belongs to another configuration, other data, or another number of processes.
+    """
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        found, ranks, progress = saved.pop("digest"), saved.pop("world"), Progress(**saved.pop("progress"))
+    except (FileNotFoundError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError):
+        return None
+    if found != digest:
+        raise StoreMismatchError(
+            f"{path} was trained with another configuration or on other spectra: choose another run_dir, "
+            f"or remove {path.parent} to train this member anew"
+        )
+    if ranks != world and not progress.finished:
+        raise StoreMismatchError(
+            f"{path} was begun with {ranks} processes and cannot go on with {world}: start it with {ranks}, "
+            f"or remove {path.parent} to train this member anew"
+        )
+    return progress, saved
+
+
+def write_history(path: Path, history: list[dict[str, float]]) -> None:
+    """Write `history.csv`, a line an epoch."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, HISTORY_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_atomically(path, lambda file: file.write(text.getvalue().encode()))

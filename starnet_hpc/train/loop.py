@@ -1,0 +1,185 @@
+"""The training of one member, epoch by epoch."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from starnet_hpc.config import TrainConfig
+from starnet_hpc.errors import TrainingError
+from starnet_hpc.networks import negative_log_likelihood
+from starnet_hpc.train.checkpoint import Progress
+from starnet_hpc.train.data import Batch, RankData
+from starnet_hpc.train.masks import PixelMask
+from starnet_hpc.train.optimisation import Plateau, make_optimizer, one_cycle
+from starnet_hpc.train.ranks import Ranks
+
+
+@dataclass(frozen=True)
+class Events:
+    """What the loop tells the outside."""
+
+    stop: Callable[[], bool]
+    """Asked after each step: should this process leave?"""
+    checkpoint: Callable[[], None]
+    """Save the state now; called on every rank at the same step."""
+    improved: Callable[[], None]
+    """The validation loss is the best so far."""
+    epoch_done: Callable[[dict[str, float]], None]
+    """A line of the history."""
+
+
+class Trainer:
+    """A network, its optimiser and its data, on one rank."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: TrainConfig,
+        ranks: Ranks,
+        data: tuple[RankData, RankData],
+        mask: PixelMask,
+        *,
+        seed: int,
+        member: int,
+        steps: int,
+    ) -> None:
+        """Set up.
+
+        Args:
+            network: on the ranks' device.
+            config: section `train`.
+            ranks: the processes that train together.
+            data: this rank's training and validation rows.
+            mask: augmentations vii and viii.
+            seed: of the experiment.
+            member: number of the member.
+            steps: of an epoch, the same on every rank.
+        """
+        self.network = network
+        self.optimizer = make_optimizer(network, config)
+        self.progress = Progress()
+        self._model = ranks.parallel(network)
+        self._config, self._ranks, self._mask = config, ranks, mask
+        self._train, self._valid = data
+        self._seed, self._member, self._steps = seed, member, steps
+        self._plateau = Plateau(config.plateau_patience, config.stop_patience)
+        self._local_batch = config.batch_size // ranks.world
+
+    def restore(self, progress: Progress, network: dict[str, Tensor], optimizer: dict[str, Tensor]) -> None:
+        """Go on from a checkpoint's states."""
+        self.progress = progress
+        self.network.load_state_dict(network)
+        self.optimizer.load_state_dict(optimizer)
+        for name, value in progress.plateau.items():
+            setattr(self._plateau, name, type(getattr(self._plateau, name))(value))
+
+    def run(self, events: Events) -> bool:
+        """Train until the last epoch; return False if a stop was asked for (the state is then saved)."""
+        while not self.progress.finished:
+            if not self._epoch(events):
+                return False
+            self._finish_epoch(events)
+        return True
+
+    def _epoch(self, events: Events) -> bool:
+        now = self.progress
+        started = last_save = time.monotonic()
+        before = now.seconds
+        batches = self._train.epoch(self._seed, self._member, now.epoch, self._local_batch, self._steps, now.step)
+        self._model.train()
+        for batch in batches:
+            now.loss_sum += self._step(batch)
+            now.step += 1
+            now.seconds = before + time.monotonic() - started
+            due = time.monotonic() - last_save > 60 * self._config.checkpoint_minutes
+            # Clocks differ between ranks, so the decision to save, like the one to leave, is taken together.
+            leaving, saving = self._decide(events.stop(), due)
+            if leaving or saving:
+                events.checkpoint()
+                last_save = time.monotonic()
+            if leaving:
+                return False
+        return True
+
+    def _step(self, batch: Batch) -> float:
+        """Take one step; return its loss over all ranks' spectra."""
+        now = self.progress
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        flux, labels = self._to_device(batch)
+        flux = self._mask.train(flux, batch.rows.to(flux.device), now.epoch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._loss(flux, labels)
+        loss.backward()
+        if self._config.clip_gradient is not None:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._config.clip_gradient)
+        self.optimizer.step()
+        mean = float(self._ranks.sum(loss.detach().clone()).item()) / self._ranks.world
+        if not math.isfinite(mean):
+            raise TrainingError(
+                f"member {self._member}: the loss is {mean} at epoch {now.epoch + 1}, step {now.step + 1}; lower "
+                f"train.learning_rate or set train.clip_gradient (the last good state is kept)"
+            )
+        return mean
+
+    def _loss(self, flux: Tensor, labels: Tensor) -> Tensor:
+        with torch.autocast(flux.device.type, torch.bfloat16, enabled=self._config.precision == "bfloat16"):
+            mean, variance = self._model(flux)
+        return negative_log_likelihood(mean.float(), variance.float(), labels)
+
+    def _finish_epoch(self, events: Events) -> None:
+        now = self.progress
+        train_loss = now.loss_sum / max(now.step, 1)
+        valid_loss = self._validate()
+        self._plateau.observe(valid_loss)
+        row = {
+            "epoch": now.epoch + 1,
+            "train_loss": round(train_loss, 6),
+            "valid_loss": round(valid_loss, 6),
+            "learning_rate": float(f"{self.optimizer.param_groups[0]['lr']:.6g}"),
+            "seconds": round(now.seconds, 2),
+            "spectra_per_s": round(now.step * self._config.batch_size / max(now.seconds, 1e-9), 1),
+        }
+        now.history.append(row)
+        now.epoch, now.step, now.loss_sum, now.seconds = now.epoch + 1, 0, 0.0, 0.0
+        if valid_loss < now.best_loss:
+            now.best_loss = valid_loss
+            events.improved()
+        early = self._config.schedule == "plateau" and self._plateau.exhausted
+        now.finished = now.epoch >= self._config.epochs or early
+        now.plateau = asdict(self._plateau)
+        events.checkpoint()
+        events.epoch_done(row)
+
+    @torch.no_grad()
+    def _validate(self) -> float:
+        """Return the mean loss of all validation rows; nothing in it is random."""
+        self.network.eval()
+        sums = torch.zeros(2, dtype=torch.float64, device=self._ranks.device)
+        for batch in self._valid.in_order(self._local_batch):
+            flux, labels = self._to_device(batch)
+            mean, variance = self.network(self._mask.always(flux))
+            sums[0] += negative_log_likelihood(mean, variance, labels).double() * flux.shape[0]
+            sums[1] += flux.shape[0]
+        total, count = self._ranks.sum(sums).tolist()
+        return total / count
+
+    def _learning_rate(self) -> float:
+        if self._config.schedule == "plateau":
+            return self._config.learning_rate * self._plateau.factor
+        step = self.progress.epoch * self._steps + self.progress.step
+        return one_cycle(step, self._config.epochs * self._steps, self._config.learning_rate)
+
+    def _to_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        device = self._ranks.device
+        return batch.flux.to(device).float(), batch.labels.to(device)
+
+    def _decide(self, leaving: bool, saving: bool) -> tuple[bool, bool]:
+        if self._ranks.world == 1:
+            return leaving, saving
+        votes = self._ranks.sum(torch.tensor([float(leaving), float(saving)], device=self._ranks.device))
+        return bool(votes[0] > 0), bool(votes[1] > 0)

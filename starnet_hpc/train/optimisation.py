@@ -1,0 +1,64 @@
+"""Optimisers, and learning rates as functions of the step so that an interrupted run goes on where it stopped."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from starnet_hpc.config import TrainConfig
+
+_WARM_UP = 0.3
+_START_FRACTION = 1.0 / 25.0
+_END_FRACTION = 1e-4
+
+
+def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Return the optimiser of a configuration; `fused` takes one pass over all weights on CPUs and GPUs alike."""
+    if config.optimizer == "adam":
+        return torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
+    # Weight decay is for weights: biases and normalisation scales (one dimension) are left alone.
+    decay = [p for p in network.parameters() if p.ndim > 1]
+    plain = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+
+
+def one_cycle(step: int, steps: int, peak: float) -> float:
+    """Return the learning rate of a step: cosine up to the peak in the first 30 %, cosine down to 1e-4 of it."""
+    progress = step / max(steps - 1, 1)
+    if progress < _WARM_UP:
+        return _cosine(peak * _START_FRACTION, peak, progress / _WARM_UP)
+    return _cosine(peak, peak * _END_FRACTION, (progress - _WARM_UP) / (1.0 - _WARM_UP))
+
+
+@dataclass
+class Plateau:
+    """Halve the learning rate after flat epochs, stop after many (as the authors' public code does)."""
+
+    patience: int
+    stop_patience: int
+    best: float = math.inf
+    flat_since_halving: int = 0
+    flat: int = 0
+    factor: float = 1.0
+
+    def observe(self, loss: float) -> None:
+        """Take note of an epoch's validation loss."""
+        if loss < self.best:
+            self.best, self.flat, self.flat_since_halving = loss, 0, 0
+            return
+        self.flat += 1
+        self.flat_since_halving += 1
+        if self.flat_since_halving >= self.patience:
+            self.factor *= 0.5
+            self.flat_since_halving = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether training should end."""
+        return self.flat >= self.stop_patience
+
+
+def _cosine(start: float, end: float, progress: float) -> float:
+    return end + 0.5 * (start - end) * (1.0 + math.cos(math.pi * min(progress, 1.0)))
