@@ -79,7 +79,7 @@ def _build(
     layout = Layout(rows, instrument.wavelength.size, min(config.augment.shard_rows, rows), config.augment.dtype)
     draws = draw(config.seed, split, templates, rows, config.augment)
     names = training_labels(grid.label_names)
-    labels = _labels(grid, draws, names)
+    labels = row_labels(grid, draws, names)
     attributes = {"label_names": list(names), "instrument": instrument.name, "templates": int(templates.size)}
     attributes |= _label_statistics(labels)
     with building(
@@ -140,7 +140,7 @@ def _check_coverage(grid: Store, instrument: Instrument, config: ExperimentConfi
         )
 
 
-def _labels(grid: Store, draws: Draws, names: tuple[str, ...]) -> NDArray[np.float64]:
+def row_labels(grid: Store, draws: Draws, names: tuple[str, ...]) -> NDArray[np.float64]:
     """Return the labels [n, L]: those of each row's template, and the velocities that were drawn."""
     of_grid = grid.column("labels")[draws.template]
     columns = {name: of_grid[:, k] for k, name in enumerate(grid.label_names)}

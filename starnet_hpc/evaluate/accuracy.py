@@ -1,5 +1,6 @@
 """All tables of accuracy of one sample, and the short one that opens the report."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -7,6 +8,10 @@ from starnet_hpc.evaluate import coverage, distributions, residuals, words
 from starnet_hpc.evaluate.residuals import COUNT, FAILED, GOAL_PERCENT, LABEL, UNIT
 from starnet_hpc.evaluate.sample import ALL, Sample, SnrBin
 from starnet_hpc.evaluate.tables import Column, Row, Table, Value, table
+
+WELL, UNMEASURED = 10.0, 25.0
+"""Median absolute residual over the standard deviation in training [%]: below the first a label is well measured,
+above the second it is not measured (guessing the middle of a uniform range gives 87 %)."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,7 @@ class Accuracy:
     kinds: Table
     coverage: Table
     pulls: Table
+    sigma: Table
     density: Table
 
 
@@ -59,6 +65,7 @@ def assess(
         residuals.by_kind(f"{prefix}_residuals_by_kind", f"Residuals by kind of star, {what}", sample),
         covered,
         coverage.pull_histogram(f"{prefix}_pulls", f"Pulls (residual / predicted sigma) of {what}", sample),
+        coverage.sigma_parts(f"{prefix}_sigma", f"Predicted sigma and its parts (medians), {what}", sample, bins),
         distributions.predicted_against_true(
             f"{prefix}_predicted_against_true", f"Predicted against true labels of {what}", sample, ranges
         ),
@@ -80,7 +87,7 @@ def _glance(name: str, caption: str, by_snr: Table, covered: Table) -> Table:
         Column("median", "median Δ", "Median of predicted minus true: the bias", "median_error"),
         Column(
             "percent_of_std",
-            "share of σ(training) [%]",
+            "share of σ(train) [%]",
             "Median |Δ| over the label's standard deviation in training",
             "percent_of_std_error",
         ),
@@ -94,19 +101,22 @@ def _glance(name: str, caption: str, by_snr: Table, covered: Table) -> Table:
         label = str(residual["label"])
         honest = covered.first(label=label, snr=ALL) or {}
         row: dict[str, Value] = {**residual, **honest}
-        row["goal"] = f"< {GOAL_PERCENT[label]:.0f} %" if label in GOAL_PERCENT else words.MISSING
+        row["goal"] = _goal(label, float(residual["percent_of_std"]))
         row["verdict"] = measured(float(residual["percent_of_std"]))
         rows.append(row)
     return table(name, caption, columns, rows)
 
 
-WELL, UNMEASURED = 10.0, 25.0
-"""Median absolute residual over the standard deviation in training [%]: below the first a label is well measured,
-above the second it is not measured (guessing the middle of a uniform range gives 87 %)."""
-
-
 def measured(percent_of_std: float) -> str:
     """Return in words how well a label is measured."""
+    if not math.isfinite(percent_of_std):
+        return "unknown"
     if percent_of_std <= WELL:
         return "well measured"
     return "measured" if percent_of_std <= UNMEASURED else "not measured"
+
+
+def _goal(label: str, percent_of_std: float) -> str:
+    if label not in GOAL_PERCENT:
+        return words.MISSING
+    return f"{GOAL_PERCENT[label]:.0f} %: {'met' if percent_of_std < GOAL_PERCENT[label] else 'missed'}"

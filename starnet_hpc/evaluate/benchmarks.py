@@ -50,8 +50,8 @@ def stars(
     rows: list[Row] = []
     for k, star in enumerate(ids):
         rows += [
-            {"id": star, "kind": str(kind[k]), "snr": float(sample.snr[k]), "remark": remarks[label][k]}
-            | _compared(sample, label, k)
+            {"id": star, "kind": str(kind[k]), "snr": float(sample.snr[k]), **_compared(sample, label, k)}
+            | {"remark": remarks[label][k]}
             for label in sample.labels
             if np.isfinite(sample.truth[label][k])
         ]

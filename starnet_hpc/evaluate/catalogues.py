@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from starnet_hpc.errors import MissingInputError, StoreDamagedError, StoreMismatchError
 from starnet_hpc.evaluate.sample import LabelColumns
 from starnet_hpc.labels import LABELS
+from starnet_hpc.stores import Store
 
 _PARTS = {"value": "", "sigma": "_err", "aleatoric": "_aleatoric", "epistemic": "_epistemic"}
 
@@ -22,8 +23,8 @@ class Catalogue:
     """Predictions for all rows of one store, in its order."""
 
     path: Path
-    written: str
-    """Date in the file's header, as it stands there; "" without one."""
+    header: dict[str, str]
+    """What `predict` says of its inputs (INPUTDIG, TRAINDIG, MEMBERS, CREATOR, ...)."""
     ids: NDArray[np.object_]
     labels: dict[str, LabelColumns]
     flags: NDArray[np.int64]
@@ -33,13 +34,13 @@ class Catalogue:
         return self.flags.size
 
 
-def read_catalogue(path: Path, *, rows: int, store: Path) -> Catalogue:
+def read_catalogue(path: Path, *, of: Store, training: Store) -> Catalogue:
     """Return a catalogue of stellar labels.
 
     Args:
         path: the FITS file.
-        rows: number of spectra in the store it was predicted for.
-        store: that store, for messages.
+        of: the store that it should have been predicted for.
+        training: the store that the networks should have been trained on.
 
     Raises:
         MissingInputError: it was not predicted yet.
@@ -50,8 +51,8 @@ def read_catalogue(path: Path, *, rows: int, store: Path) -> Catalogue:
         raise MissingInputError(f"{path}: there is no such catalogue; make it first with `starnet-hpc predict CONFIG`")
     try:
         with fits.open(path) as file:
-            header, found = file[1].header, AstropyTable.read(file[1])
-        written = str(header.get("DATE", ""))
+            header = {key: str(value) for key, value in file[1].header.items() if isinstance(value, str)}
+            found = AstropyTable.read(file[1])
     except (OSError, ValueError, IndexError, TypeError) as error:
         raise _damaged(path, str(error)) from None
     missing = [name for name in ("id", "flags", "n_members") if name not in found.colnames]
@@ -59,14 +60,14 @@ def read_catalogue(path: Path, *, rows: int, store: Path) -> Catalogue:
     missing += [f"{name}{part}" for name in labels for part in _PARTS.values() if f"{name}{part}" not in found.colnames]
     if missing or not labels:
         raise _damaged(path, f"no column {', '.join(missing or ['of any label'])}")
-    if len(found) != rows:
-        raise StoreMismatchError(
-            f"{path} has {len(found)} rows, but {store} has {rows} spectra: the store was made anew since; "
-            f"remove the catalogue and run `starnet-hpc predict CONFIG` again"
-        )
+    for key, store in (("INPUTDIG", of), ("TRAINDIG", training)):
+        if header.get(key, store.content_digest) != store.content_digest:
+            raise _stale(path, f"its {key} is {header[key]}, but {store.path} has the digest {store.content_digest}")
+    if len(found) != len(of):
+        raise _stale(path, f"it has {len(found)} rows, but {of.path} has {len(of)} spectra")
     return Catalogue(
         path,
-        written,
+        header,
         np.array([_text(value) for value in found["id"]], dtype=object),
         {name: LabelColumns(*(_floats(found[f"{name}{part}"]) for part in _PARTS.values())) for name in labels},
         np.asarray(found["flags"], dtype=np.int64),
@@ -82,10 +83,14 @@ def check_ids(catalogue: Catalogue, ids: Sequence[str], store: Path) -> None:
     """
     for row, (ours, theirs) in enumerate(zip(catalogue.ids, ids, strict=True)):
         if ours != theirs:
-            raise StoreMismatchError(
-                f"{catalogue.path}: row {row} is {ours!r}, but {store} has {theirs!r} there: the store was made anew "
-                f"since; remove the catalogue and run `starnet-hpc predict CONFIG` again"
-            )
+            raise _stale(catalogue.path, f"its row {row} is {ours!r}, but {store} has {theirs!r} there")
+
+
+def _stale(path: Path, reason: str) -> StoreMismatchError:
+    return StoreMismatchError(
+        f"{path} was not predicted from what is in the run directory now: {reason}; "
+        f"run `starnet-hpc predict CONFIG` again (after `starnet-hpc ensemble CONFIG`, if the training store is new)"
+    )
 
 
 def _damaged(path: Path, reason: str) -> StoreDamagedError:

@@ -47,7 +47,7 @@ def by_snr(name: str, caption: str, sample: Sample, bins: Sequence[SnrBin]) -> T
         ),
     )
     rows: list[Row] = [
-        {"label": label, "snr": snr, **_covered(sample, label, inside)
+        {"label": label, "snr": snr, **_covered(sample, label, inside)}
         for label in sample.labels
         for snr, inside in groups_by_snr(sample.snr, bins)
     ]
@@ -70,7 +70,7 @@ def sigma_parts(name: str, caption: str, sample: Sample, bins: Sequence[SnrBin])
         for snr, inside in groups_by_snr(sample.snr, bins):
             chosen = predicted[inside & predicted.usable]
             parts = {part: _middle(getattr(chosen, part)) for part in ("sigma", "aleatoric", "epistemic")}
-            rows.append({"label": label, "unit": words.unit(label), "snr": snr, "n": chosen.value.size} | parts)
+            rows.append({"label": label, "unit": words.unit(label), "snr": snr, "n": chosen.value.size, **parts})
     return table(name, caption, columns, rows)
 
 

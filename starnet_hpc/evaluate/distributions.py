@@ -39,7 +39,7 @@ def predicted_against_true(
 ) -> Table:
     """Return the counts of spectra in cells of true and predicted label; empty cells are left out.
 
-    The axes are a tenth wider than the trained range on both sides; predictions beyond are counted in their outermost cells.
+    The axes are a tenth wider than the trained range on both sides; what lies beyond is counted in the outermost cells.
     """
     columns = (
         Column("label"),
@@ -129,7 +129,7 @@ def example_spectra(name: str, caption: str, examples: Examples, limit: int) -> 
 def example_title(examples: Examples, k: int) -> str:
     """Return what one of the examples is, in words."""
     shown = [
-        f"{words.plain(name)} {words.quantity(name, float(values[k]))}".removesuffix(" dex")
+        f"{words.plain(name)} {words.value(name, float(values[k]))} {words.unit(name)}".removesuffix(" dex")
         for name, values in examples.labels.items()
         if name != "vrad"
     ]

@@ -23,12 +23,12 @@ def write_files(folder: Path, chapters: Sequence[Section], drawn: Callable[[str]
     """
     with explain_full_disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    index: list[Row] = []
+    index: dict[str, str] = {}
     images: dict[str, bytes] = {}
 
     def write(name: str, form: str, content: bytes, caption: str) -> None:
         write_atomically(folder / f"{name}.{form}", lambda file: file.write(content))
-        index.append({"file": f"{name}.{form}", "content": caption})
+        index[f"{name}.{form}"] = caption
 
     for chapter in chapters:
         for shown in chapter.tables():
@@ -39,8 +39,9 @@ def write_files(folder: Path, chapters: Sequence[Section], drawn: Callable[[str]
                 write(picture.table.name, form, content, picture.table.caption)
             images[picture.table.name] = forms["png"]
             drawn(picture.table.name)
-    _remove_stale(folder, {str(row["file"]) for row in index})
-    listed = table(INDEX, "Files of this folder", (Column("file"), Column("content")), index)
+    _remove_stale(folder, set(index))
+    rows: list[Row] = [{"file": name, "content": caption} for name, caption in index.items()]
+    listed = table(INDEX, "Files of this folder", (Column("file"), Column("content")), rows)
     write_atomically(folder / f"{INDEX}.csv", lambda file: file.write(listed.csv().encode()))
     return images
 

@@ -115,13 +115,13 @@ def read_inputs(config: ExperimentConfig) -> Inputs:
         StoreMismatchError: a catalogue belongs to another state of its store.
     """
     training = _training(open_store(config.store("train"), made_by="augment"))
-    test = _test(config)
+    test = _test(config, training.store)
     return Inputs(
         config,
         load_instrument(config.instrument),
         training,
         test,
-        _survey(config) if config.survey is not None else None,
+        _survey(config, training.store) if config.survey is not None else None,
         tuple(_history(config.member_dir(member), member) for member in range(config.ensemble.members)),
         _examples(config.run_dir / "examples.npz", test.store.label_names),
     )
@@ -144,18 +144,18 @@ def _training(store: Store) -> Training:
     )
 
 
-def _test(config: ExperimentConfig) -> Test:
+def _test(config: ExperimentConfig, training: Store) -> Test:
     store = open_store(config.store("test"), made_by="augment")
-    catalogue = read_catalogue(config.catalogue("test"), rows=len(store), store=store.path)
+    catalogue = read_catalogue(config.catalogue("test"), of=store, training=training)
     labels = _floats(store.column("labels"))
     truth = {name: labels[:, k] for k, name in enumerate(store.label_names)}
     sample = Sample(catalogue.labels, truth, {}, _floats(store.column("draws/snr")), store.column("template"))
     return Test(store, catalogue, sample)
 
 
-def _survey(config: ExperimentConfig) -> Survey:
+def _survey(config: ExperimentConfig, training: Store) -> Survey:
     store = open_store(config.store("survey"), made_by="observe")
-    catalogue = read_catalogue(config.catalogue("survey"), rows=len(store), store=store.path)
+    catalogue = read_catalogue(config.catalogue("survey"), of=store, training=training)
     check_ids(catalogue, [str(name).strip() for name in store.column("id")], store.path)
     names = store.label_names if "label_names" in store.attributes else tuple(LABELS)
     known, error = (_floats(store.column(name)) for name in ("reference", "reference_error"))

@@ -9,13 +9,13 @@ from importlib import resources
 
 from starnet_hpc.evaluate import words
 from starnet_hpc.evaluate.document import Block, Grid, Listing, Picture, Section, Stars, Text
+from starnet_hpc.evaluate.doubts import SIGNIFICANT
+from starnet_hpc.evaluate.sample import ALL
 from starnet_hpc.evaluate.tables import Row, Table, Value, cell_text, written
 from starnet_hpc.evaluate.verdict import Verdict
 
 FOLDER = "report"
 """Folder beside the page that holds tables and figures as files."""
-_FAR = 3.0
-"""Differences of more sigmas than this are marked."""
 
 
 def render(
@@ -120,7 +120,7 @@ def _table(table: Table) -> str:
         f'<th scope="col" title="{escape(column.note)}">{escape(column.title)}</th>' for column in table.shown
     )
     rows = "\n".join(
-        f"<tr{_row_class(row)}>"
+        f"<tr{_row_class(row, table)}>"
         + "".join(
             _cell(row.get(column.name, float("nan")), cell_text(row, column), column.name) for column in table.shown
         )
@@ -134,8 +134,9 @@ def _table(table: Table) -> str:
     )
 
 
-def _row_class(row: Row) -> str:
-    return ' class="all"' if row.get("snr") == "all" else ""
+def _row_class(row: Row, table: Table) -> str:
+    """Return the mark of rows that sum up the bins above them."""
+    return ' class="all"' if row.get("snr") == ALL and "snr" in table.names else ""
 
 
 def _cell(value: Value, text: str, name: str) -> str:
@@ -157,23 +158,30 @@ def _stars(table: Table) -> str:
 
 
 def _star(rows: Table, star: str, labels: Sequence[str]) -> str:
-    first = rows.rows[0]
-    kind = escape(str(first["kind"]))
-    head = f'<td class="t" data-value="{escape(star)}"><b>{escape(star)}</b><br><small>{kind}</small></td>'
-    cells = "".join(_star_cell(rows.first(label=label)) for label in labels)
+    first, remarks = rows.rows[0], rows.distinct("remark")
+    about = [f"<b>{escape(star)}</b>", f"<small>{escape(str(first['kind']))}</small>"]
+    shared = len(remarks) == 1
+    if shared and remarks[0]:
+        about.append(f'<small class="remark">{escape(remarks[0])}</small>')
     snr = float(first["snr"])
+    cells = "".join(_star_cell(rows.first(label=label), remarked=not shared) for label in labels)
+    head = f'<td class="t" data-value="{escape(star)}">{"<br>".join(about)}</td>'
     return f'<tr>{head}<td class="n" data-value="{written(snr)}">{words.number(snr)}</td>{cells}</tr>'
 
 
-def _star_cell(row: Row | None) -> str:
+def _star_cell(row: Row | None, *, remarked: bool) -> str:
+    """Return predicted, published and difference, below one another; with the remark, unless the whole star has it."""
     if row is None:
         return f'<td class="n" data-value="">{words.MISSING}</td>'
-    pull, remark = float(row["pull"]), str(row["remark"])
-    kind = "outside" if remark else ("far" if abs(pull) > _FAR else "")
-    value = words.with_error(float(row["value"]), float(row["sigma"]))
-    published = words.with_error(float(row["reference"]), float(row["reference_error"]))
-    lines = [escape(value), f'<span class="published">{escape(published)}</span>']
-    lines.append(words.MISSING if math.isnan(pull) else f"{words.number(pull, 2)} σ")
-    if remark:
-        lines.append(f"<small>{escape(remark)}</small>")
+    pull, remark, error = float(row["pull"]), str(row["remark"]), float(row["reference_error"])
+    kind = "outside" if remark else ("far" if abs(pull) > SIGNIFICANT else "")
+    known = float(row["reference"])
+    published = words.with_error(known, error) if error > 0 else words.value(str(row["label"]), known)
+    lines = [
+        escape(words.with_error(float(row["value"]), float(row["sigma"]))),
+        f'<span class="published">{escape(published)}</span>',
+        words.MISSING if math.isnan(pull) else f"{pull:+.1f} σ".replace("-", "−"),
+    ]
+    if remark and remarked:
+        lines.append(f'<small class="remark">{escape(remark)}</small>')
     return f'<td class="n {kind}" data-value="{written(pull)}">{"<br>".join(lines)}</td>'

@@ -16,7 +16,6 @@ def blocks(inputs: Inputs) -> tuple[Block, ...]:
         Column("input", "input"),
         Column("rows", "rows"),
         Column("digest", "digest", "Of recipe and content; two inputs with the same one are the same"),
-        Column("written", "date in its header"),
         Column("made_with", "made with"),
     )
     listed = table("inputs", "What was read", columns, [*_stores(inputs), *_catalogues(inputs)])
@@ -45,7 +44,6 @@ def _stores(inputs: Inputs) -> list[Row]:
             "input": store.path.name,
             "rows": len(store),
             "digest": store.content_digest,
-            "written": words.MISSING,
             "made_with": f"starnet_hpc {store.attributes.get('software', {}).get('starnet_hpc', '?')}",
         }
         for store in stores
@@ -61,8 +59,7 @@ def _catalogues(inputs: Inputs) -> list[Row]:
             "input": catalogue.path.name,
             "rows": len(catalogue),
             "digest": provenance.digest_file(catalogue.path),
-            "written": catalogue.written or words.MISSING,
-            "made_with": words.MISSING,
+            "made_with": catalogue.header.get("CREATOR", words.MISSING),
         }
         for catalogue in catalogues
     ]

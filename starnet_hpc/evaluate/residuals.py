@@ -43,7 +43,7 @@ _COLUMNS = (
     ),
     Column(
         "percent_of_std",
-        "median |Δ| / σ(training) [%]",
+        "share of σ(train) [%]",
         "Median absolute residual as a share of the label's standard deviation in training",
         "percent_of_std_error",
     ),
@@ -91,10 +91,14 @@ def along_label(
     for label in sample.labels:
         for snr, chosen in groups_by_snr(sample.snr, bins):
             for low, high, inside in _steps(sample.truth[label], *ranges[label], steps):
-                rows.append(
-                    {"label": label, "unit": words.unit(label), "snr": snr, "low": low, "high": high}
-                    | _typical(sample, label, inside & chosen)
-                )
+                row: dict[str, Value] = {
+                    "label": label,
+                    "unit": words.unit(label),
+                    "snr": snr,
+                    "low": low,
+                    "high": high,
+                }
+                rows.append(row | _typical(sample, label, inside & chosen))
     return table(name, caption, columns, rows)
 
 
@@ -118,7 +122,8 @@ def by_kind(name: str, caption: str, sample: Sample) -> Table:
             typical = _typical(sample, label, which == kind, bias=True)
             if typical["n"] or typical["n_failed"]:
                 ratio = float(typical["median_absolute"]) / every if every > 0 else np.nan
-                rows.append({"label": label, "unit": words.unit(label), "kind": kind, "ratio": ratio} | typical)
+                row: dict[str, Value] = {"label": label, "unit": words.unit(label), "kind": kind, "ratio": ratio}
+                rows.append(row | typical)
     return table(name, caption, columns, rows)
 
 

@@ -32,12 +32,12 @@ def accuracy_sections(test: Accuracy) -> list[Section]:
 def survey_section(inputs: Inputs, survey: Survey, compared: Accuracy | None, cuts: Table) -> Section:
     """Return the chapter on the survey; without references it only counts."""
     blocks: list[Block] = [Grid(cuts, "Cuts act in this order; limits of sigma are set by evaluate.sigma_limits.")]
-    bins = snr_bins(inputs.config.evaluate.snr_edges)
     if compared is None:
+        bins = snr_bins(inputs.config.evaluate.snr_edges)
+        name, caption = "survey_sigma", "Predicted sigma of the survey and its parts (medians)"
+        blocks.append(Grid(coverage.sigma_parts(name, caption, survey.sample, bins)))
         blocks.append(
-            Text(
-                "Apart from benchmark stars, the survey has too few reference labels (or none) to compare with."
-            )
+            Text("Apart from benchmark stars, the survey has too few reference labels (or none) to compare with.")
         )
     else:
         blocks += [
@@ -49,10 +49,7 @@ def survey_section(inputs: Inputs, survey: Survey, compared: Accuracy | None, cu
             *_residual_blocks(compared, true="reference"),
             *_coverage_blocks(compared),
         ]
-    parts = coverage.sigma_parts(
-        "survey_sigma", "Predicted sigma of the survey and its parts (medians)", survey.sample, bins
-    )
-    return Section("survey", "Survey", (*blocks, Grid(parts, folded=True)))
+    return Section("survey", "Survey", tuple(blocks))
 
 
 def benchmark_section(stars: Table, groups: Table) -> Section:
@@ -67,9 +64,9 @@ def benchmark_section(stars: Table, groups: Table) -> Section:
         f"show no statistics. The paper's 'average quadratic difference' is given both as RMS and as mean |Δ|."
     )
     figure = Picture(
-        Table("benchmark_differences", "Benchmark stars: predicted − published", stars.columns, stars.rows),
+        stars,
         benchmark_figures.differences,
-        "Error bars: combined sigma. Stars are sorted by kind and temperature.",
+        "Predicted − published. Error bars: combined sigma. Stars are sorted by kind and temperature.",
     )
     return Section("benchmarks", "Benchmark stars", (Stars(stars, rule), Grid(groups, summary), figure))
 
@@ -110,8 +107,8 @@ def spectra_section(inputs: Inputs) -> Section:
     if inputs.examples is None:
         blocks.append(
             Text(
-                "Spectra with their continuum are not shown: examples.npz, which `starnet-hpc augment` writes, is not in "
-                "the run directory."
+                "Spectra with their continuum are not shown: examples.npz, which `starnet-hpc augment` writes, "
+                "is not in the run directory."
             )
         )
     elif limit and inputs.examples.snr.size:
@@ -155,7 +152,7 @@ def _residual_blocks(found: Accuracy, true: str = "true") -> tuple[Block, ...]:
         Grid(found.residuals, f"Δ = predicted − {true}. {_ERRORS}"),
         Picture(
             found.along_label,
-            accuracy_figures.residuals_along_label,
+            partial(accuracy_figures.residuals_along_label, true=true),
             f"As Fig. 3 of Bialek et al. (2020). Bins with fewer than {residuals.FEWEST} spectra are not shown.",
         ),
         Picture(
@@ -176,6 +173,7 @@ def _coverage_blocks(found: Accuracy) -> tuple[Block, ...]:
         ),
         Grid(found.coverage, _ERRORS),
         Picture(found.pulls, accuracy_figures.pulls, "The outermost bins hold all pulls beyond them."),
+        Grid(found.sigma, "Aleatoric: from noise, as members see it; epistemic: where members differ.", folded=True),
     )
 
 

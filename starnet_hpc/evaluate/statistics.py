@@ -101,7 +101,7 @@ def _error_of_mean(deviations: Floats, clusters: Clusters) -> float:
     return max(independent, _clustered(deviations, clusters))
 
 
-def _clustered(deviations: Floats, clusters: Clusters) -> float:
+def _clustered(deviations: NDArray[np.floating[Any]], clusters: Clusters) -> float:
     """Return the standard error of a mean from the sums of its deviations over each cluster; 0 without clusters."""
     if clusters is None:
         return 0.0

@@ -40,17 +40,27 @@ def number(value: float, digits: int = 3) -> str:
     if value == 0:
         return "0"
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return _signed_zero(f"{value:.{min(decimals, 6)}f}")
+    return _signed(f"{value:.{min(decimals, 6)}f}")
 
 
 def with_error(value: float, error: float) -> str:
-    """Return `value ± error`, both to two significant digits of the error; the value alone if none is known."""
+    """Return `value ± error`, both to the digits that the error supports; the value alone if no error is known.
+
+    As the Particle Data Group rounds: errors that begin with 100 to 354 keep two digits, larger ones keep one.
+    """
     if not math.isfinite(value):
         return MISSING
     if not math.isfinite(error) or error <= 0:
         return number(value)
-    decimals = min(max(0, 1 - math.floor(math.log10(error))), 6)
-    return f"{_signed_zero(f'{value:.{decimals}f}')} ± {error:.{decimals}f}"
+    magnitude = math.floor(math.log10(error))
+    leading = error / 10.0**magnitude
+    decimals = min(max(0, (1 if leading < 3.55 else 0) - magnitude), 6)
+    return f"{_signed(f'{value:.{decimals}f}')} ± {error:.{decimals}f}"
+
+
+def value(label: str, number: float) -> str:
+    """Return a value of a label to the digits worth printing, without its unit."""
+    return _signed(f"{number:.{LABELS[label].decimals}f}") if math.isfinite(number) else MISSING
 
 
 def quantity(label: str, value: float) -> str:
@@ -60,9 +70,7 @@ def quantity(label: str, value: float) -> str:
 
 def interval(label: str, low: float, high: float) -> str:
     """Return a range of a label with its unit, to the digits worth printing."""
-    decimals = LABELS[label].decimals
-    ends = [_signed_zero(f"{end:.{decimals}f}").replace("-", "−") for end in (low, high)]
-    return f"{plain(label)} {ends[0]} to {ends[1]} {unit(label)}"
+    return f"{plain(label)} {value(label, low)} to {value(label, high)} {unit(label)}"
 
 
 def listed(items: Sequence[str], joint: str = "and") -> str:
@@ -72,11 +80,16 @@ def listed(items: Sequence[str], joint: str = "and") -> str:
     return f"{', '.join(items[:-1])} {joint} {items[-1]}"
 
 
+def are(names: Sequence[str]) -> str:
+    """Return the verb that goes with a list of names."""
+    return "is" if len(names) == 1 else "are"
+
+
 def sentence(text: str) -> str:
     """Return text with its first letter made a capital."""
     return text[:1].upper() + text[1:]
 
 
-def _signed_zero(text: str) -> str:
-    """Return a formatted number without the sign of a zero (`-0.00`)."""
-    return text.removeprefix("-") if float(text) == 0 else text
+def _signed(text: str) -> str:
+    """Return a formatted number with a proper minus sign, and none before a zero (`-0.00`)."""
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")

@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 
 from starnet_hpc.errors import GridFormatError
 
-PLAUSIBLE: dict[str, tuple[float, float]] = {"teff": (500.0, 100_000.0), "logg": (-2.0, 10.0), "feh": (-10.0, 3.0), "afe": (-3.0, 3.0)}
+PLAUSIBLE: dict[str, tuple[float, float]] = {
+    "teff": (500.0, 100_000.0),
+    "logg": (-2.0, 10.0),
+    "feh": (-10.0, 3.0),
+    "afe": (-3.0, 3.0),
+}
 """Wider than any grid: outside, a keyword holds something else than the label (log Teff, Z, a placeholder)."""
 
 _FEWEST_POINTS = 16

@@ -2,4 +2,5 @@
 
 from starnet_hpc.cli import stage_main
 
-raise SystemExit(stage_main("ingest"))
+if __name__ == "__main__":  # workers import this module again
+    raise SystemExit(stage_main("ingest"))

@@ -1,8 +1,8 @@
 """Cubic spline through point samples, for many spectra that share their wavelengths.
 
-Synthetic fluxes are samples at points. Read as piecewise linear, those of a grid with 0.02 A steps err by up to 0.7 % of
-the median flux; as a cubic by 0.05 to 0.25 %, which is what the sampling itself sets. All that depends on the wavelengths
-alone (elimination factors, neighbours, weights) is worked out once.
+Synthetic fluxes are samples at points. Read as piecewise linear, those of a grid with 0.02 A steps err by up to 0.7 %
+of the median flux; as a cubic by 0.05 to 0.25 %, which is what the sampling itself sets. All that depends on the
+wavelengths alone (elimination factors, neighbours, weights) is worked out once.
 """
 
 from typing import Any

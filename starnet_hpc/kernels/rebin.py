@@ -1,9 +1,9 @@
 """Flux-conserving rebinning of observed spectra, whose fluxes are averages over pixels.
 
-The cumulative flux is known exactly at the edges of the observed pixels. Between them it is taken as the cubic whose slopes
-at the edges (the flux there) come from the four nearest pixels (Colella & Woodward 1984, J. Comput. Phys. 54, 174, eq. 1.6,
-generalised to unequal widths), limited so that it is monotonic where the fluxes have one sign: no wiggle makes a flux
-negative. What an output pixel gets is the difference of the cumulative flux between its edges.
+The cumulative flux is known exactly at the edges of the observed pixels. Between them it is taken as the cubic whose
+slopes at the edges (the flux there) come from the four nearest pixels (Colella & Woodward 1984, J. Comput. Phys. 54,
+174, eq. 1.6), limited so that it is monotonic where the fluxes have one sign: no wiggle makes a flux negative. What an
+output pixel gets is the difference of the cumulative flux between its edges.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 _Array = NDArray[np.float64]
 
 _GAP = 1.5
-"""A step this many times larger than the steps on either side of it is a gap, not a wide pixel."""
+"""A step this many times larger than the regular one before it, or than the one behind it, is a gap."""
 
 
 def pixel_edges(centres: _Array) -> tuple[_Array, NDArray[np.int64]]:
@@ -25,25 +25,11 @@ def pixel_edges(centres: _Array) -> tuple[_Array, NDArray[np.int64]]:
     Returns:
         Edges [n + gaps + 1], and the place [n] of each given pixel among the n + gaps.
     """
-    step = np.diff(centres)
-    left, right = np.append(step[0], step[:-1]), np.append(step[1:], step[-1])
-    gap = step > _GAP * np.maximum(np.minimum(left, right), 1e-12)
-    # A gap's neighbours may be gaps, too; a half-width comes from the nearest step that is none.
-    regular = np.flatnonzero(~gap)
-    if regular.size == 0:
-        raise ValueError("no two pixels are neighbours")
-    nearest = regular[np.abs(np.searchsorted(regular, np.arange(step.size)).clip(0, regular.size - 1))]
-    half = 0.5 * step[nearest]
-    upper = centres[:-1] + np.where(gap, np.minimum(half, 0.5 * step), 0.5 * step)
-    lower = centres[1:] - np.where(gap, np.minimum(half, 0.5 * step), 0.5 * step)
-    inner = np.stack([upper, lower], axis=1)[np.stack([np.ones_like(gap), gap], axis=1)]
-    edges = np.concatenate([[centres[0] - 0.5 * step[0]], inner, [centres[-1] + 0.5 * step[-1]]])
-    return edges, np.arange(centres.size) + np.concatenate([[0], np.cumsum(gap)])
+    edges, place, count = _pixel_edges(np.ascontiguousarray(centres, dtype=np.float64))
+    return edges[: count + 1], place
 
 
-def rebin(
-    edges: _Array, flux: _Array, bad: NDArray[np.bool_], lower: _Array, upper: _Array
-) -> tuple[_Array, _Array]:
+def rebin(edges: _Array, flux: _Array, bad: NDArray[np.bool_], lower: _Array, upper: _Array) -> tuple[_Array, _Array]:
     """Return the mean flux in other pixels, and the share of each that rests on bad or missing pixels.
 
     Args:
@@ -67,13 +53,14 @@ def rebin(
 
 @njit(cache=True)
 def _edge_flux(edges: _Array, flux: _Array) -> _Array:
-    """Flux at the edges [n + 1]: slope there of the quartic through five values of the cumulative flux, then limited."""
+    """Flux at the edges [n + 1]: the slope of the quartic through five values of the cumulative flux, then limited."""
     n = flux.size
     out = np.empty(n + 1)
-    for e in range(n + 1):
-        first = min(max(e - 2, 0), max(n - 4, 0))
-        count = min(4, n)
-        out[e] = _slope(edges, flux, e, first, count)
+    for e in range(2, n - 1):
+        out[e] = _inner_slope(edges, flux, e)
+    for e in (0, 1, n - 1, n):
+        if 0 <= e <= n:
+            out[e] = _slope(edges, flux, e, min(max(e - 2, 0), max(n - 4, 0)), min(4, n))
     for e in range(n + 1):
         below = flux[max(e - 1, 0)]
         above = flux[min(e, n - 1)]
@@ -83,6 +70,25 @@ def _edge_flux(edges: _Array, flux: _Array) -> _Array:
         elif below <= 0.0 and above <= 0.0:
             out[e] = max(min(out[e], 0.0), 3.0 * max(below, above))
     return out
+
+
+@njit(cache=True)
+def _inner_slope(edges: _Array, flux: _Array, e: int) -> float:
+    """Derivative at `e` of the quartic through the cumulative flux at the five edges around it (eq. 1.6)."""
+    w0, w1, w2, w3 = (
+        edges[e - 1] - edges[e - 2],
+        edges[e] - edges[e - 1],
+        edges[e + 1] - edges[e],
+        edges[e + 2] - edges[e + 1],
+    )
+    f0, f1, f2, f3 = flux[e - 2], flux[e - 1], flux[e], flux[e + 1]
+    rise0, rise1, rise2 = (f1 - f0) / (w0 + w1), (f2 - f1) / (w1 + w2), (f3 - f2) / (w2 + w3)
+    # Average slopes of the two pixels at the edge, times their widths (eq. 1.7).
+    left = w1 / (w0 + w1 + w2) * ((2.0 * w0 + w1) * rise1 + (w1 + 2.0 * w2) * rise0)
+    right = w2 / (w1 + w2 + w3) * ((2.0 * w1 + w2) * rise2 + (w2 + 2.0 * w3) * rise1)
+    reach_left, reach_right = (w0 + w1) / (2.0 * w1 + w2), (w2 + w3) / (2.0 * w2 + w1)
+    correction = 2.0 * w2 * w1 * (reach_left - reach_right) * rise1 - w1 * reach_left * right + w2 * reach_right * left
+    return float(f1 + w1 * rise1 + correction / (w0 + w1 + w2 + w3))
 
 
 @njit(cache=True)
@@ -114,37 +120,67 @@ def _rebin(
     n = flux.size
     mean = np.zeros(lower.size)
     share = np.ones(lower.size)
-    i = 0
+    k = 0
+    place, before = -np.inf, 0.0  # where the last pixel ended, and what observed pixel k holds up to there
     for p in range(lower.size):
         low, high = max(lower[p], edges[0]), min(upper[p], edges[n])
         if not high > low:
             continue
-        while i > 0 and edges[i] > low:
-            i -= 1
-        while edges[i + 1] <= low:
-            i += 1
-        total = 0.0
-        good = 0.0
-        k = i
-        while k < n and edges[k] < high:
-            a, b = max(low, edges[k]), min(high, edges[k + 1])
-            total += _part(edges, flux, at_edge, k, a, b)
+        if low != place:
+            while edges[k] > low:
+                k -= 1
+            while edges[k + 1] <= low:
+                k += 1
+            before = _part(edges, flux, at_edge, k, low)
+        total, good = -before, 0.0
+        begin = low
+        while k < n - 1 and edges[k + 1] <= high:
+            total += flux[k] * (edges[k + 1] - edges[k])
             if not bad[k]:
-                good += b - a
+                good += edges[k + 1] - begin
             k += 1
-        mean[p] = total / (high - low)
-        share[p] = 1.0 - good / (upper[p] - lower[p])
+            begin = edges[k]
+        before = _part(edges, flux, at_edge, k, high)
+        if not bad[k]:
+            good += high - begin
+        mean[p] = (total + before) / (high - low)
+        share[p] = max(1.0 - good / (upper[p] - lower[p]), 0.0)
+        place = high
     return mean, share
 
 
 @njit(cache=True)
-def _part(edges: _Array, flux: _Array, at_edge: _Array, k: int, a: float, b: float) -> float:
-    """Cumulative flux from a to b, both inside pixel k; the whole pixel gives its flux times its width, exactly."""
-    width = edges[k + 1] - edges[k]
-    if a == edges[k] and b == edges[k + 1]:
-        return flux[k] * width
+def _part(edges: _Array, flux: _Array, at_edge: _Array, k: int, x: float) -> float:
+    """Cumulative flux from the lower edge of observed pixel k up to x inside it."""
     # F(t) = width (s0 t + (3 f - 2 s0 - s1) t^2 + (s0 + s1 - 2 f) t^3) for t = 0..1: F(1) = f width, F' = s0 and s1.
-    s0, s1 = at_edge[k], at_edge[k + 1]
-    square, cube = 3.0 * flux[k] - 2.0 * s0 - s1, s0 + s1 - 2.0 * flux[k]
-    t, u = (a - edges[k]) / width, (b - edges[k]) / width
-    return width * (u * (s0 + u * (square + u * cube)) - t * (s0 + t * (square + t * cube)))
+    width = edges[k + 1] - edges[k]
+    t = (x - edges[k]) / width
+    f, s0, s1 = flux[k], at_edge[k], at_edge[k + 1]
+    return float(width * t * (s0 + t * (3.0 * f - 2.0 * s0 - s1 + t * (s0 + s1 - 2.0 * f))))
+
+
+@njit(cache=True)
+def _pixel_edges(centres: _Array) -> tuple[_Array, NDArray[np.int64], int]:
+    n = centres.size
+    edges = np.empty(2 * n)
+    place = np.empty(n, dtype=np.int64)
+    # Half the width of the last regular pixel, which is also that of a pixel before a gap.
+    half = 0.5 * min(centres[1] - centres[0], centres[2] - centres[1])
+    edges[0] = centres[0] - half
+    place[0] = 0
+    count = 1
+    for i in range(1, n):
+        step = centres[i] - centres[i - 1]
+        after = step if i == n - 1 else centres[i + 1] - centres[i]
+        if step > _GAP * min(2.0 * half, after):
+            most = 0.45 * step  # the gap keeps a width, however pixels grow or shrink across it
+            edges[count] = centres[i - 1] + min(half, most)
+            count += 1
+            edges[count] = centres[i] - min(half, 0.5 * after, most)
+        else:
+            half = 0.5 * step
+            edges[count] = 0.5 * (centres[i - 1] + centres[i])
+        place[i] = count
+        count += 1
+    edges[count] = centres[n - 1] + half
+    return edges, place, count

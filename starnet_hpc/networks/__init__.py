@@ -3,7 +3,7 @@
 from starnet_hpc.networks.combination import Combined, Moments, combined, merge, moments
 from starnet_hpc.networks.gaussian import LabelScale, negative_log_likelihood
 from starnet_hpc.networks.normalisation import span_ranks
-from starnet_hpc.networks.saved import Member, TrainedOn, build_network, load_ensemble, load_member, save_dict
+from starnet_hpc.networks.saved import Member, TrainedOn, build_network, describe_members, load_member, save_dict
 
 __all__ = [
     "Combined",
@@ -13,7 +13,7 @@ __all__ = [
     "TrainedOn",
     "build_network",
     "combined",
-    "load_ensemble",
+    "describe_members",
     "load_member",
     "merge",
     "moments",

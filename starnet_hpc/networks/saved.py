@@ -82,37 +82,49 @@ def load_member(path: Path, device: str = "cpu") -> Member:
         MissingInputError: there is no such file.
         StoreDamagedError: it is not a whole file of this format.
     """
-    if not path.exists():
-        raise MissingInputError(f"{path}: no such member; train it with `starnet-hpc ensemble CONFIG`")
+    saved, trained_on = _read(path)
     try:
-        # weights_only: a file from a stranger can hold wrong numbers, but no code.
-        saved = torch.load(path, map_location=device, weights_only=True)
         config = check(NetworkConfig, saved["network"], source=str(path))
-        trained_on = TrainedOn(**saved["trained_on"])
         network = build_network(config, trained_on.pixels, len(trained_on.label_names))
         network.load_state_dict(saved["weights"])
-    except (RuntimeError, KeyError, TypeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise StoreDamagedError(f"{path}: is not a whole member file ({reason}); train the member again") from None
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise _damaged(path, error) from None
     return Member(saved["member"], network.to(device).eval(), trained_on, saved["digest"])
 
 
-def load_ensemble(paths: list[Path], device: str = "cpu") -> list[Member]:
-    """Return all members, which must agree on what they were trained on and differ in their weights.
+def describe_members(paths: list[Path]) -> tuple[list[str], TrainedOn]:
+    """Return the members' digests and what all of them were trained on, without reading their weights.
 
     Raises:
         MissingInputError: with every missing member in one message.
         StoreMismatchError: members of different experiments, or the same member twice.
     """
-    absent = [path for path in paths if not path.exists()]
+    absent = [str(path) for path in paths if not path.exists()]
     if absent:
         raise MissingInputError(
-            "missing members: " + ", ".join(str(path) for path in absent) + "; train them with `starnet-hpc ensemble CONFIG`"
+            f"missing members: {', '.join(absent)}; train them with `starnet-hpc ensemble CONFIG`"
         )
-    members = [load_member(path, device) for path in paths]
-    for path, member in zip(paths, members, strict=True):
-        if member.trained_on != members[0].trained_on:
+    found = [_read(path) for path in paths]
+    for path, (_, trained_on) in zip(paths, found, strict=True):
+        if trained_on != found[0][1]:
             raise StoreMismatchError(f"{path} was trained on other spectra than {paths[0]}: train all members again")
-    if len({member.digest for member in members}) != len(members):
+    digests = [str(saved["digest"]) for saved, _ in found]
+    if len(set(digests)) != len(digests):
         raise StoreMismatchError("two members are the same network (same digest): their spread would mean nothing")
-    return members
+    return digests, found[0][1]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], TrainedOn]:
+    if not path.exists():
+        raise MissingInputError(f"{path}: no such member; train it with `starnet-hpc ensemble CONFIG`")
+    try:
+        # weights_only: a file from a stranger can hold wrong numbers, but no code. Mapped: weights are read when used.
+        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return saved, TrainedOn(**saved["trained_on"])
+    except (RuntimeError, KeyError, TypeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> StoreDamagedError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return StoreDamagedError(f"{path}: is not a whole member file ({reason}); train the member again")

@@ -1,7 +1,7 @@
 """ESO science data products (Phase 3): one row of vectors WAVE, FLUX, ERR, QUAL in the binary table of HDU 1.
 
-Layout: ESO Science Data Products Standard, one-dimensional spectra; https://www.eso.org/sci/observing/phase3.html. There the
-column's UCD tells air (`em.wl;obs.atmos`) from vacuum (`em.wl`); without one, air is meant, as in Gaia-ESO's UVES spectra.
+Layout: ESO Science Data Products Standard, one-dimensional spectra; https://www.eso.org/sci/observing/phase3.html. The
+column's UCD tells air (`em.wl;obs.atmos`) from vacuum (`em.wl`); without one, air is meant, as in Gaia-ESO's spectra.
 """
 
 from collections.abc import Mapping
@@ -20,8 +20,7 @@ _WAVELENGTH = ("WAVE", "WAVELENGTH", "LAMBDA")
 _FLUXES = (("FLUX", ("ERR", "ERROR")), ("FLUX_REDUCED", ("ERR_REDUCED",)))
 """Columns of flux in order of preference, each with the columns that may hold its error."""
 _QUALITY = ("QUAL", "QUALITY")
-_ANGSTROM_PER = {"nm": 10.0, "nanometer": 10.0, "nanometers": 10.0, "angstrom": 1.0, "angstroms": 1.0, "a": 1.0, "aa": 1.0,
-                 "um": 1e4, "micron": 1e4, "m": 1e10}  # fmt: skip
+_ANGSTROM_PER = {"nm": 10.0, "angstrom": 1.0, "angstroms": 1.0, "a": 1.0, "um": 1e4, "micron": 1e4, "m": 1e10}
 _FRAMES: Mapping[str, Frame] = {"BARYCENT": "barycentric", "HELIOCEN": "barycentric", "SOURCE": "rest"}
 """Values of SPECSYS (Greisen et al. 2006, A&A 446, 747); the Sun moves about the barycentre with 0.016 km/s at most."""
 _AIR, _VACUUM = "em.wl;obs.atmos", "em.wl"

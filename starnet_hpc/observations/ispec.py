@@ -60,8 +60,11 @@ class ISpec:
 
 def _vector(hdu: Any, path: Path) -> NDArray[np.float64]:
     if hdu.data is None or hdu.data.ndim != 1:
-        raise ObservationFormatError(f"{path}: HDU {hdu.name or 0} should hold one row of pixels, but has shape {hdu.shape}")
-    return np.asarray(hdu.data, dtype=np.float64)
+        raise ObservationFormatError(
+            f"{path}: HDU {hdu.name or 0} should hold one row of pixels, but has shape {hdu.shape}"
+        )
+    values: NDArray[np.float64] = np.asarray(hdu.data, dtype=np.float64)
+    return values
 
 
 def _axis(header: Any, pixels: int, path: Path) -> NDArray[np.float64]:
@@ -76,4 +79,5 @@ def _axis(header: Any, pixels: int, path: Path) -> NDArray[np.float64]:
         )
     start, step = (number(header, key, path, ObservationFormatError) for key in ("CRVAL1", "CDELT1"))
     reference = number(header, "CRPIX1", path, ObservationFormatError) if "CRPIX1" in header else 1.0
-    return (start + (np.arange(pixels) + 1.0 - reference) * step) * _ANGSTROM_PER[unit.lower()]
+    axis = start + (np.arange(pixels, dtype=np.float64) + 1.0 - reference) * step
+    return axis * _ANGSTROM_PER[unit.lower()]

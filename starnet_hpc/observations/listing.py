@@ -1,4 +1,4 @@
-"""Which spectra a survey consists of: the files of a folder, or the rows of a manifest with what is known about them."""
+"""Which spectra a survey consists of: the files of a folder, or the rows of a manifest and what is known of them."""
 
 import csv
 from collections import Counter
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
+import pyarrow as pa
 from numpy.typing import NDArray
+from pyarrow import parquet
 
 from starnet_hpc.config import SurveyConfig
 from starnet_hpc.errors import MissingInputError, ObservationFormatError
@@ -52,7 +52,7 @@ def listing_of(survey: SurveyConfig) -> Listing:
 
     Raises:
         MissingInputError: the folder or the manifest is not there, or is empty.
-        ObservationFormatError: the manifest cannot be read, lacks `path`, has a value that is none, or names an id twice.
+        ObservationFormatError: the manifest cannot be read, lacks `path`, or has a wrong value; or ids are not unique.
     """
     if survey.manifest is not None:
         return _from_manifest(survey.manifest, survey.path or survey.manifest.parent)
@@ -92,7 +92,13 @@ def _from_manifest(manifest: Path, base: Path) -> Listing:
 
 def _read_table(path: Path) -> dict[str, list[Any]]:
     """Return the columns of a table by their names in small letters; empty cells are None or text that means so."""
-    readers = {".csv": _read_csv, ".fits": _read_fits, ".fit": _read_fits, ".parquet": _read_parquet, ".pq": _read_parquet}
+    readers = {
+        ".csv": _read_csv,
+        ".fits": _read_fits,
+        ".fit": _read_fits,
+        ".parquet": _read_parquet,
+        ".pq": _read_parquet,
+    }
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise ObservationFormatError(f"{path}: a manifest is a .csv, .fits or .parquet file; rename or convert it")
@@ -100,7 +106,7 @@ def _read_table(path: Path) -> dict[str, list[Any]]:
         columns = reader(path)
     except FileNotFoundError:
         raise MissingInputError(f"survey.manifest: there is no file {path}") from None
-    except (OSError, UnicodeDecodeError, csv.Error, pyarrow.ArrowException) as problem:
+    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as problem:
         raise ObservationFormatError(f"{path}: cannot be read as a table ({problem}); write it again") from None
     table = {str(name).strip().lower(): values for name, values in columns.items()}
     if len(table) < len(columns):
@@ -136,7 +142,7 @@ def _read_fits(path: Path) -> dict[str, list[Any]]:
 
 
 def _read_parquet(path: Path) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = pyarrow.parquet.read_table(path).to_pydict()
+    columns: dict[str, list[Any]] = parquet.read_table(path).to_pydict()
     return columns
 
 

@@ -80,8 +80,8 @@ def check_observation(spectrum: ObservedSpectrum, path: Path) -> ObservedSpectru
     low, high = _OPTICAL
     if wavelength.min() < low or wavelength.max() > high:
         raise ObservationFormatError(
-            f"{path}: wavelengths run from {wavelength.min():g} to {wavelength.max():g} A, outside {low:g} to {high:g}: "
-            f"the header's unit of wavelength is probably wrong; correct it"
+            f"{path}: wavelengths run from {wavelength.min():g} to {wavelength.max():g} A, outside {low:g} to "
+            f"{high:g}: the header's unit of wavelength is probably wrong; correct it"
         )
     back = np.flatnonzero(np.diff(wavelength) <= 0)
     if back.size:

@@ -12,7 +12,7 @@ from starnet_hpc import provenance
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import MissingInputError, PredictionError, StarnetError, StoreMismatchError
 from starnet_hpc.instruments import load_instrument
-from starnet_hpc.networks import Member, TrainedOn, load_ensemble
+from starnet_hpc.networks import Member, TrainedOn, describe_members, load_member
 from starnet_hpc.predict.catalogue import catalogue_columns, write_fits, write_parquet
 from starnet_hpc.predict.flagging import flag_rows
 from starnet_hpc.predict.ranks import Ranks, started_ranks
@@ -50,7 +50,7 @@ def predict(config: ExperimentConfig) -> list[Path]:
         device = _device(config)
         # Threads change the order of sums inside a network, so their number is part of the recipe, not of the machine.
         torch.set_num_threads(config.predict.threads)
-        digests, trained_on = ranks.agree(lambda: _check_members(config))
+        digests, trained_on = ranks.agree(lambda: describe_members([_best(config, m) for m in range(config.ensemble.members)]))
         tasks = ranks.agree(lambda: _tasks(config, digests, trained_on, device))
         if ranks.size > 1:
             log.info("%d ranks", ranks.size)
@@ -70,11 +70,12 @@ def _predict_store(config: ExperimentConfig, task: _Task, ranks: Ranks, device: 
     todo = ranks.gather(todo)[0]  # one rank's view of the file system decides for all
     mine = share(ranks.rank, ranks.size, len(todo), config.ensemble.members, config.predict.ranks_per_shard)
     line = ranks.line(mine.line)
-    members = ranks.agree(lambda: load_ensemble([_best(config, m) for m in mine.members], device))
+    members = ranks.agree(lambda: [load_member(_best(config, m), device) for m in mine.members])
     tellurics = load_instrument(config.instrument).tellurics()
     failures: list[str] = []
-    rows_done = len(task.store) - sum(len(unit_rows(task.store, u, config.predict.shard_rows)) for u in todo)
-    with log.bar(f"{task.name}: {config.ensemble.members} members", len(task.store), "spectra", done=rows_done) as bar:
+    rows_here = sum(len(unit_rows(task.store, todo[n], config.predict.shard_rows)) for n in mine.units)
+    title = f"{task.name}: {config.ensemble.members} members" + (", first rank's share" if ranks.size > 1 else "")
+    with log.bar(title, rows_here, "spectra") as bar:
         for number in mine.units:
             unit = todo[number]
             rows = unit_rows(task.store, unit, config.predict.shard_rows)
@@ -85,8 +86,7 @@ def _predict_store(config: ExperimentConfig, task: _Task, ranks: Ranks, device: 
             total = line.reduce(slots)
             if total is not None:
                 write_unit(unit_path(task.folder, unit), fold(total), task.recipe)
-            # The first rank counts for all: lines do about the same number of units.
-            bar.advance(len(rows) * min(len(mine.units) and -(-len(todo) // len(mine.units)), len(todo)))
+            bar.advance(len(rows))
     told = [message for rank in ranks.gather(failures) for message in rank]
     if told:
         error = PredictionError("these units failed, all others are kept; run the same command again:\n  " + "\n  ".join(told))
@@ -111,12 +111,6 @@ def _attempt(
     except (StarnetError, OSError, RuntimeError, ValueError) as error:
         return np.empty(0), f"{type(error).__name__}: {error}"
     return found, None
-
-
-def _check_members(config: ExperimentConfig) -> tuple[list[str], TrainedOn]:
-    """Return the members' digests and what they were trained on, after loading each once on this rank."""
-    members = load_ensemble([_best(config, m) for m in range(config.ensemble.members)])
-    return [member.digest for member in members], members[0].trained_on
 
 
 def _tasks(config: ExperimentConfig, digests: list[str], trained_on: TrainedOn, device: str) -> list[_Task]:

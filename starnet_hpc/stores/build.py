@@ -50,6 +50,11 @@ class StoreBuild:
             content = provenance.digest_recipe({"shards": digests, "recipe": self.recipe_digest})
             group.attrs.update({**attributes, "content_digest": content, "complete": True})
 
+    def discard(self) -> None:
+        """Remove what was written, because nothing of it can be used."""
+        for folder in (marker_path(self.path, 0).parent, self.path):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def facts(self) -> Iterator[dict[str, Any]]:
         """Yield what `write_shard` was told about each shard, in the order of the rows."""
         for shard in range(self.layout.shards):

@@ -47,22 +47,26 @@ def load(path: Path, digest: str, world: int) -> tuple[Progress, dict[str, Any]]
     Raises:
         StoreMismatchError: the checkpoint belongs to another configuration, other data, or another number of processes.
     """
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        found, ranks, progress = saved.pop("digest"), saved.pop("world"), Progress(**saved.pop("progress"))
-    except (FileNotFoundError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError):
+    saved = _read(path, digest)
+    if saved is None:
         return None
-    if found != digest:
-        raise StoreMismatchError(
-            f"{path} was trained with another configuration or on other spectra: choose another run_dir, "
-            f"or remove {path.parent} to train this member anew"
-        )
+    progress, ranks = Progress(**saved.pop("progress")), saved.pop("world")
     if ranks != world and not progress.finished:
         raise StoreMismatchError(
             f"{path} was begun with {ranks} processes and cannot go on with {world}: start it with {ranks}, "
             f"or remove {path.parent} to train this member anew"
         )
     return progress, saved
+
+
+def is_finished(path: Path, digest: str) -> bool:
+    """Return whether a checkpoint of this recipe says that training is over.
+
+    Raises:
+        StoreMismatchError: the checkpoint belongs to another configuration or other data.
+    """
+    saved = _read(path, digest)
+    return saved is not None and bool(saved["progress"]["finished"])
 
 
 def write_history(path: Path, history: list[dict[str, float]]) -> None:
@@ -72,3 +76,18 @@ def write_history(path: Path, history: list[dict[str, float]]) -> None:
     writer.writeheader()
     writer.writerows(history)
     write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+
+
+def _read(path: Path, digest: str) -> dict[str, Any] | None:
+    try:
+        # Mapped: who asks only for the progress does not read the weights.
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        found = saved.pop("digest")
+    except (FileNotFoundError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError):
+        return None
+    if found != digest:
+        raise StoreMismatchError(
+            f"{path} was trained with another configuration or on other spectra: choose another run_dir, "
+            f"or remove {path.parent} to train this member anew"
+        )
+    return saved

@@ -59,6 +59,20 @@ def train(config: ExperimentConfig, member: int = 0) -> Path:
     return folder / "best.pt"
 
 
+def is_trained(config: ExperimentConfig, member: int) -> bool:
+    """Return whether a member is trained from the stores and the configuration as they are.
+
+    Raises:
+        StoreMismatchError: its folder belongs to another configuration.
+        MissingInputError, StoreIncompleteError: the training stores are not there or not finished.
+    """
+    folder = config.member_dir(member)
+    train_store = open_store(config.store("train"), made_by="augment")
+    valid_store = open_store(config.store("valid"), made_by="augment")
+    digest = provenance.digest_recipe(member_recipe(config, train_store, valid_store, member))
+    return checkpoint.is_finished(folder / "last.pt", digest) and (folder / "best.pt").exists()
+
+
 def member_recipe(config: ExperimentConfig, train_store: Store, valid_store: Store, member: int) -> dict[str, object]:
     """Return everything that a member's weights are a function of (besides the number of processes), as plain values."""
     instrument = load_instrument(config.instrument)

@@ -2,7 +2,7 @@
 # Stands in for `sacct` on the starnet test cluster while that has no accounting: the real one then fails, and submitit
 # would never learn that a cancelled job has ended. It answers the one question submitit asks,
 #     sacct -o JobID,State,NodeList --parsable2 -j ID [-j ID ...]
-# from the controller's memory (MinJobAge seconds back). `squeue --array` calls members of arrays ID_INDEX, as sacct does.
+# from the memory of the controller (MinJobAge seconds back). `squeue --array` names members ID_INDEX, as sacct does.
 set -u
 jobs=
 while [ $# -gt 0 ]; do

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import LogNorm
+from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 
 from starnet_hpc.evaluate import words
@@ -15,7 +15,7 @@ from starnet_hpc.evaluate.statistics import ONE_SIGMA, TWO_SIGMA, Floats
 from starnet_hpc.evaluate.tables import Table
 
 
-def residuals_along_label(table: Table) -> Figure:
+def residuals_along_label(table: Table, true: str = "true") -> Figure:
     """Draw the median absolute residual against the true label, a line for each S/N bin."""
     labels, bins = table.distinct("label"), _bins(table)
     drawn, panels = style.label_panels(labels)
@@ -26,7 +26,7 @@ def residuals_along_label(table: Table) -> Figure:
             value, error = rows.numbers("median_absolute"), rows.numbers("median_absolute_error")
             axes.errorbar(centre, value, error, color=colour, marker=marker, elinewidth=0.8, label=f"S/N {snr}")
         axes.set_ylim(bottom=0)
-        axes.set_xlabel(words.axis(label, "true "))
+        axes.set_xlabel(words.axis(label, f"{true} "))
         axes.set_ylabel(f"median |Δ| [{words.unit(label)}]")
     if panels:
         style.legend_above(drawn, panels[labels[0]])
@@ -39,12 +39,13 @@ def predicted_against_true(table: Table, true: str = "true", spectra: str = "spe
     drawn, panels = style.label_panels(labels, 3.1, square=True)
     largest = max(2.0, float(max(table.numbers("n"), default=2)))
     mesh = None
+    cmap = ListedColormap(style.sequence(256))
     for label, axes in panels.items():
         rows = table.where(label=label)
         x, y = (0.5 * (rows.numbers(f"{key}_low") + rows.numbers(f"{key}_high")) for key in ("true", "predicted"))
         width = rows.numbers("true_high") - rows.numbers("true_low")
         x_edges, y_edges, counts = _grid(x, y, rows.numbers("n"), float(width[0]))
-        mesh = axes.pcolormesh(x_edges, y_edges, counts.T, cmap="viridis_r", norm=LogNorm(1, largest), rasterized=True)
+        mesh = axes.pcolormesh(x_edges, y_edges, counts.T, cmap=cmap, norm=LogNorm(1, largest), rasterized=True)
         low, high = min(x_edges[0], y_edges[0]), max(x_edges[-1], y_edges[-1])
         axes.plot([low, high], [low, high], color=style.INK, linewidth=0.8, linestyle="--")
         axes.set(xlim=(low, high), ylim=(low, high))

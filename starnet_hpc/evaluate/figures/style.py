@@ -82,7 +82,7 @@ def label_panels(labels: Sequence[str], height: float = 2.9, *, square: bool = F
 def sequence(count: int) -> list[str]:
     """Return colours for an ordered series such as S/N bins, from light (worst) to dark (best)."""
     cmap = mpl.colormaps["viridis_r"]
-    return [mpl.colors.to_hex(cmap(x)) for x in np.linspace(0.15, 0.95, max(count, 1))]
+    return [mpl.colors.to_hex(cmap(x)) for x in np.linspace(0.22, 0.95, max(count, 1))]
 
 
 def legend_above(drawn: Figure, axes: Axes, title: str = "") -> None:

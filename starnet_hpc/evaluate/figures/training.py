@@ -25,7 +25,7 @@ def losses(table: Table) -> Figure:
             best = int(np.nanargmin(valid))
             axes.plot(epoch[best], valid[best], "o", color=colour, markerfacecolor="none", markersize=9)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="epoch", ylabel="negative log-likelihood a label")
+    axes.set(xlabel="epoch", ylabel="Gaussian negative log-likelihood")
     shown = table.numbers("valid_loss")
     if (limits := style.finite_limits(np.concatenate([shown, table.numbers("train_loss")]))) is not None:
         # One spike at the start must not flatten the rest.

@@ -1,0 +1,6 @@
+"""`python -m starnet_hpc.observe CONFIG.yaml` is `starnet-hpc observe CONFIG.yaml`."""
+
+from starnet_hpc.cli import stage_main
+
+if __name__ == "__main__":  # workers import this module again
+    raise SystemExit(stage_main("observe"))

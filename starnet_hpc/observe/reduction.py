@@ -1,0 +1,167 @@
+"""From one observed spectrum to one row of `survey.zarr`: the same pixels, continuum and masks as in training."""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from starnet_hpc.config import AugmentConfig, InstrumentConfig
+from starnet_hpc.errors import CoverageError, ResolutionError
+from starnet_hpc.flags import Flag
+from starnet_hpc.instruments import C_KMS, Instrument, build_instrument
+from starnet_hpc.kernels.continuum import SegmentContinuum
+from starnet_hpc.kernels.rebin import pixel_edges, rebin
+from starnet_hpc.observations import ObservedSpectrum
+from starnet_hpc.observe.quality import snr_from_errors, snr_from_scatter, spikes
+
+MAX_BAD_SHARE = 0.25
+"""A pixel of which more than this share rests on bad or missing observed pixels is masked."""
+_SAMPLES_PER_FWHM = 2.0
+"""Observed spectra need at least this many pixels a resolution element, as the sampling theorem asks."""
+_PARTIAL = 0.1
+"""Share of masked pixels above which a row is flagged: training masks at most a tenth."""
+_MARGIN = 8
+"""Observed pixels beyond the instrument's range that still shape the flux inside it."""
+
+
+@dataclass(frozen=True)
+class SurveyRow:
+    """One row of the survey store."""
+
+    flux: NDArray[np.float32]
+    """Flux over continuum [pixels]; 0 where masked."""
+    snr: float
+    """Signal-to-noise ratio a pixel; NaN if unknown."""
+    flags: Flag
+    masked_fraction: float
+    """Share of the pixels outside telluric windows that are masked."""
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What all spectra of a survey go through."""
+
+    instrument: Instrument
+    augment: AugmentConfig
+
+    def row(self, spectrum: ObservedSpectrum, snr: float) -> SurveyRow:
+        """Return the row of a spectrum.
+
+        Args:
+            spectrum: as it was read.
+            snr: signal-to-noise ratio a pixel that the user gives; NaN takes the file's, or an estimate.
+
+        Raises:
+            CoverageError: not one pixel of the instrument is covered.
+            ResolutionError: its pixels are too wide for the instrument.
+        """
+        observed = self._part(spectrum)
+        flux, usable = self._on_pixels(observed)
+        best = self._snr(observed, snr)
+        normalised, usable = self._normalised(flux, usable)
+        if self.augment.continuum != "none":
+            spike = spikes(normalised, usable, best, self._fwhm_pixels)
+            if spike.any():  # the continuum rejects spikes by itself, but not the wings of strong ones
+                normalised, usable = self._normalised(flux, usable & ~spike)
+        return self._masked(normalised, usable, best)
+
+    def nothing(self, flag: Flag) -> SurveyRow:
+        """Return the row of a spectrum that cannot be used: all zeros, with a flag that says why."""
+        return SurveyRow(np.zeros(self.instrument.wavelength.size, dtype=np.float32), float("nan"), flag, 1.0)
+
+    def _part(self, spectrum: ObservedSpectrum) -> ObservedSpectrum:
+        """Return the pixels around the instrument's range, with what says that a pixel is bad put together."""
+        low, high = self.instrument.lower[0], self.instrument.upper[-1]
+        start = max(int(np.searchsorted(spectrum.wavelength, low)) - _MARGIN, 0)
+        stop = int(np.searchsorted(spectrum.wavelength, high)) + _MARGIN
+        wavelength = spectrum.wavelength[start:stop]
+        if np.count_nonzero((wavelength > low) & (wavelength < high)) < _MARGIN:
+            raise CoverageError(
+                f"{spectrum.source}: covers {spectrum.wavelength[0]:.1f} to {spectrum.wavelength[-1]:.1f} A, nothing "
+                f"of the instrument's {low:.1f} to {high:.1f} A; is it another arm, or another instrument?"
+            )
+        step = float(np.median(np.diff(wavelength) / wavelength[:-1])) * C_KMS
+        needed = C_KMS / self.instrument.config.resolution / _SAMPLES_PER_FWHM
+        if step > needed:
+            raise ResolutionError(
+                f"{spectrum.source}: pixels are {step:.2f} km/s wide, but the instrument's resolution needs "
+                f"{needed:.2f} km/s or less; observe with a matching instrument in the configuration"
+            )
+        flux, error = spectrum.flux[start:stop], None
+        bad = spectrum.bad[start:stop] | ~np.isfinite(flux)
+        if spectrum.error is not None:
+            error = spectrum.error[start:stop]
+            bad = bad | ~(error > 0)  # NaN, too
+        return ObservedSpectrum(
+            wavelength, flux, error, bad, spectrum.snr, spectrum.identifier, spectrum.frame, spectrum.source
+        )
+
+    def _on_pixels(self, observed: ObservedSpectrum) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return flux [pixels] in units of its median, and which pixels may be used."""
+        edges, place = pixel_edges(observed.wavelength)
+        flux = np.zeros(edges.size - 1)
+        bad = np.ones(edges.size - 1, dtype=bool)  # gaps stay bad
+        flux[place], bad[place] = np.where(observed.bad, 0.0, observed.flux), observed.bad
+        mean, share = rebin(edges, flux, bad, self.instrument.lower, self.instrument.upper)
+        usable = (share <= MAX_BAD_SHARE) & (mean > 0)
+        # In units of the median, since float32 has no room for every unit of flux.
+        if self.augment.continuum != "none" and usable.any():
+            mean /= np.median(mean[usable])
+        return mean.astype(np.float32), usable
+
+    def _snr(self, observed: ObservedSpectrum, given: float) -> float:
+        good = ~observed.bad
+        estimates = [given, observed.snr if observed.snr is not None else float("nan")]
+        if observed.error is not None:
+            estimates.append(snr_from_errors(observed.flux, observed.error, good))
+        # One after the other, the costly one last.
+        known = next((snr for snr in estimates if np.isfinite(snr) and snr > 0), None)
+        return known if known is not None else snr_from_scatter(observed.flux, good)
+
+    def _normalised(
+        self, flux: NDArray[np.float32], usable: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return flux over continuum [pixels], and the pixels that may be used and have a continuum."""
+        if self.augment.continuum == "none":
+            return flux, usable
+        continuum = self._continuum.fit(flux, usable)
+        usable = usable & (continuum > 0)
+        return np.divide(flux, continuum, out=np.zeros_like(flux), where=usable), usable
+
+    def _masked(self, normalised: NDArray[np.float32], usable: NDArray[np.bool_], snr: float) -> SurveyRow:
+        if not usable.any():
+            return self.nothing(Flag.BAD_INPUT | Flag.PARTIAL_COVERAGE)
+        flux = np.where(usable & ~self._tellurics, normalised, np.float32(0.0))
+        masked = 1.0 - np.count_nonzero(usable & ~self._tellurics) / max(int(np.count_nonzero(~self._tellurics)), 1)
+        flags = Flag(0)
+        if masked > _PARTIAL:
+            flags |= Flag.PARTIAL_COVERAGE
+        if not np.isfinite(snr):
+            flags |= Flag.UNKNOWN_SNR
+        return SurveyRow(flux, snr, flags, masked)
+
+    @cached_property
+    def _tellurics(self) -> NDArray[np.bool_]:
+        return self.instrument.tellurics()
+
+    @cached_property
+    def _continuum(self) -> SegmentContinuum:
+        return SegmentContinuum(
+            self.instrument.wavelength,
+            self.instrument.strong_lines(),
+            segment=self.augment.continuum_segment,
+            clip=self.augment.continuum_clip,
+            knot_spacing=self.augment.continuum_knot_spacing,
+        )
+
+    @cached_property
+    def _fwhm_pixels(self) -> float:
+        widths = (self.instrument.upper - self.instrument.lower) / self.instrument.wavelength
+        return float(1.0 / self.instrument.config.resolution / np.median(widths))
+
+
+@lru_cache(maxsize=2)
+def reduction_for(instrument: InstrumentConfig, augment: AugmentConfig) -> Reduction:
+    """Return this process's reduction for a configuration; its tables cost more than a spectrum."""
+    return Reduction(build_instrument(instrument), augment)

@@ -1,0 +1,140 @@
+"""The unit of work of the observe stage: one whole shard of observed spectra."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from starnet_hpc.config import AugmentConfig, InstrumentConfig
+from starnet_hpc.errors import ConfigError, CoverageError, MissingInputError, ObservationFormatError, ResolutionError
+from starnet_hpc.flags import Flag
+from starnet_hpc.observations import Frame, ObservedSpectrum, read_observation
+from starnet_hpc.observe.reduction import Reduction, SurveyRow, reduction_for
+from starnet_hpc.stores import Layout, write_shard
+
+_COLUMNS: dict[str, tuple[str, type[Any]]] = {
+    "snr": ("snr", np.float64),
+    "flags": ("flags", np.uint32),
+    "masked_fraction": ("masked_fraction", np.float64),
+    "frame": ("frame", np.str_),
+    "remark": ("remark", np.str_),
+}
+"""Columns that only the shards can tell."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One shard's number, and what is known about its rows before their files are read."""
+
+    number: int
+    paths: tuple[Path, ...]
+    snr: tuple[float, ...]
+    """As the user gives it, NaN where unknown."""
+
+
+@dataclass(frozen=True)
+class ShardSummary:
+    """What a shard tells the log."""
+
+    rows: int
+    problems: tuple[str, ...]
+    """Why rows could not be used."""
+
+
+@dataclass(frozen=True)
+class ShardReduction:
+    """The task of the stage, for `parallel.each`."""
+
+    path: Path
+    """The store."""
+    layout: Layout
+    recipe_digest: str
+    instrument: InstrumentConfig
+    augment: AugmentConfig
+    observation_format: str | None
+    """None asks each file."""
+    frame: Frame | None
+    """As the user gives it."""
+    flag_problems: bool
+    """Whether a file that cannot be used becomes a flagged row instead of an error."""
+
+    def __call__(self, shard: Shard) -> ShardSummary:
+        """Read, reduce and write the spectra of one shard.
+
+        Raises:
+            ConfigError: neither the configuration nor a header says in which velocity frame a spectrum is.
+            ObservationFormatError, MissingInputError, CoverageError, ResolutionError: a file cannot be used, and such
+                files are not to be flagged.
+        """
+        flux = np.zeros((len(shard.paths), self.layout.pixels), dtype=self.layout.dtype)
+        facts: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+        problems = []
+        for k, (path, snr) in enumerate(zip(shard.paths, shard.snr, strict=True)):
+            row, frame, remark = self._row(path, snr)
+            flux[k] = row.flux
+            facts["snr"].append(row.snr if math.isfinite(row.snr) else None)
+            facts["flags"].append(int(row.flags))
+            facts["masked_fraction"].append(row.masked_fraction)
+            facts["frame"].append(frame)
+            facts["remark"].append(remark)
+            if row.flags & (Flag.UNREADABLE | Flag.BAD_INPUT):
+                problems.append(remark)
+        write_shard(self.path, self.layout, self.recipe_digest, shard.number, flux, facts)
+        return ShardSummary(len(shard.paths), tuple(problems))
+
+    def _row(self, path: Path, snr: float) -> tuple[SurveyRow, str, str]:
+        """Return a row, its velocity frame, and what should be said about it."""
+        reduction = reduction_for(self.instrument, self.augment)
+        try:
+            spectrum = read_observation(path, self.observation_format)
+            frame, remark = self._frame_of(spectrum, path)
+            row = reduction.row(spectrum, snr)
+        except (ObservationFormatError, MissingInputError, CoverageError, ResolutionError) as problem:
+            if not self.flag_problems:
+                advice = "with survey.on_error: flag such files become flagged rows"
+                raise type(problem)(f"{problem}\n({advice})") from None
+            return _flagged(reduction, problem), "", str(problem)
+        if row.flags & Flag.BAD_INPUT:
+            remark = f"{path}: not one pixel within the instrument's range can be used"
+            if not self.flag_problems:
+                raise ObservationFormatError(remark)
+        return row, frame, remark
+
+    def _frame_of(self, spectrum: ObservedSpectrum, path: Path) -> tuple[Frame, str]:
+        """Return the velocity frame of a spectrum, and a remark if the user overrules the header."""
+        said = spectrum.extra.get("SPECSYS", "")
+        if self.frame is not None:
+            overruled = bool(said) and spectrum.frame != self.frame
+            return self.frame, f"taken as {self.frame}, though SPECSYS is {said}" if overruled else ""
+        if spectrum.frame is not None:
+            return spectrum.frame, ""
+        heading = f"its header says SPECSYS = {said}" if said else "its header does not say"
+        raise ConfigError(
+            f"survey.frame: {path}: whether wavelengths are at rest or barycentric cannot be told ({heading}); "
+            f"set survey.frame to rest or barycentric"
+        )
+
+
+def merged_columns(facts: Iterable[dict[str, list[Any]]]) -> dict[str, NDArray[Any]]:
+    """Return the columns [rows] that the shards' markers hold, in the order of the rows."""
+    lists: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+    for shard in facts:
+        for name, values in lists.items():
+            values.extend(math.nan if value is None else value for value in shard[name])
+    return {column: np.array(lists[name], dtype=kind) for name, (column, kind) in _COLUMNS.items()}
+
+
+def flag_counts(flags: NDArray[np.uint32]) -> dict[str, int]:
+    """Return how many rows [n] carry each flag, by the flag's name."""
+    counts = Counter({flag.name or "": int(np.count_nonzero(flags & flag.value)) for flag in Flag})
+    return {name: count for name, count in counts.items() if count}
+
+
+def _flagged(reduction: Reduction, problem: Exception) -> SurveyRow:
+    flag = Flag.BAD_INPUT | Flag.PARTIAL_COVERAGE if isinstance(problem, CoverageError) else Flag.UNREADABLE
+    return reduction.nothing(flag)

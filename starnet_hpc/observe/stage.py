@@ -1,0 +1,178 @@
+"""Stage `observe`: files of observed spectra in, `survey.zarr` out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from starnet_hpc import parallel, provenance
+from starnet_hpc.config import ExperimentConfig, SurveyConfig
+from starnet_hpc.errors import ConfigError, InterruptedRunError, ObservationFormatError
+from starnet_hpc.flags import Flag
+from starnet_hpc.grids.fitsfile import file_size
+from starnet_hpc.instruments import Instrument, load_instrument
+from starnet_hpc.interrupts import stop_requests
+from starnet_hpc.labels import LABELS
+from starnet_hpc.observations import Listing, listing_of
+from starnet_hpc.observe.shards import Shard, ShardReduction, flag_counts, merged_columns
+from starnet_hpc.progress import StageLog, stage_log
+from starnet_hpc.stores import Layout, StoreBuild, building, open_store
+
+_STAGE_FORMAT = 1
+"""Raised when the same inputs would give another store."""
+_FILES_PER_WORKER = 500
+"""One process reduces this many spectra before a further worker has even started."""
+_MOST_LISTED = 20
+
+
+def observe(config: ExperimentConfig) -> Path:
+    """Make `survey.zarr` from the observed spectra of a survey, and return its path.
+
+    Every file is a row, in the order of the manifest or of the files' names; one that cannot be used is a row of zeros
+    with a flag, if `survey.on_error` says so. A store that an earlier run finished is left as it is.
+
+    Raises:
+        ConfigError: there is no section `survey`, or nothing says which velocity frame spectra are in.
+        MissingInputError: the folder, the manifest or a file is not there.
+        ObservationFormatError: a file or the manifest is not what it should be, or no file at all can be used.
+        CoverageError, ResolutionError: a spectrum does not fit the instrument.
+        StoreMismatchError: the run directory holds a survey made from something else.
+        InterruptedRunError: a signal asked to stop; finished shards are kept.
+    """
+    if config.survey is None:
+        raise ConfigError("survey: this section is missing; `observe` needs to know where the observed spectra are")
+    with stage_log("observe", config.run_dir) as log:
+        listing = listing_of(config.survey)
+        if listing.ignored:
+            log.warning("columns of %s that nothing reads: %s", config.survey.manifest, ", ".join(listing.ignored))
+        instrument = load_instrument(config.instrument)
+        return _build(config, config.survey, instrument, listing, log)
+
+
+def _build(
+    config: ExperimentConfig, survey: SurveyConfig, instrument: Instrument, listing: Listing, log: StageLog
+) -> Path:
+    path = config.store("survey")
+    layout = Layout(
+        len(listing), instrument.wavelength.size, min(survey.shard_rows, len(listing)), config.augment.dtype
+    )
+    with building(
+        path,
+        recipe=_recipe(config, survey, instrument, listing),
+        layout=layout,
+        wavelength=instrument.wavelength,
+        columns={
+            "id": np.array(listing.ids, dtype=np.str_),
+            "group": np.array(listing.group, dtype=np.str_),
+            "source": np.array([path.name for path in listing.paths], dtype=np.str_),
+            "reference": listing.reference,
+            "reference_error": listing.reference_error,
+        },
+        attributes={"label_names": list(LABELS), "instrument": instrument.name},
+    ) as build:
+        if build.complete:
+            _say_finished(log, path)
+            return path
+        log.info("%d observed spectra", len(listing))
+        task = ShardReduction(
+            path=path,
+            layout=layout,
+            recipe_digest=build.recipe_digest,
+            instrument=instrument.config,
+            augment=config.augment,
+            observation_format=survey.format,
+            frame=survey.frame,
+            flag_problems=survey.on_error == "flag",
+        )
+        _run(config, log, build, task, listing)
+        _finish(log, build)
+    return path
+
+
+def _recipe(config: ExperimentConfig, survey: SurveyConfig, instrument: Instrument, listing: Listing) -> dict[str, Any]:
+    """Return what the content is a function of; files count by name and size, so that their folder may move."""
+    known = [listing.snr, listing.reference, listing.reference_error]
+    return {
+        "stage": f"observe {_STAGE_FORMAT}",
+        "instrument": instrument.config.model_dump(mode="json", exclude={"description"}),
+        "continuum": config.augment.model_dump(
+            mode="json", include={"continuum", "continuum_segment", "continuum_clip", "continuum_knot_spacing", "dtype"}
+        ),
+        "survey": survey.model_dump(mode="json", include={"format", "frame", "on_error", "shard_rows"}),
+        "files": {
+            "count": len(listing),
+            "digest": provenance.digest_recipe(
+                {
+                    "listing": [
+                        [name, path.name, file_size(path)]
+                        for name, path in zip(listing.ids, listing.paths, strict=True)
+                    ]
+                }
+            ),
+        },
+        "known": provenance.digest_recipe(
+            {"values": [provenance.digest_array(values) for values in known], "groups": list(listing.group)}
+        ),
+    }
+
+
+def _run(config: ExperimentConfig, log: StageLog, build: StoreBuild, task: ShardReduction, listing: Listing) -> None:
+    shards = []
+    for number in build.missing():
+        rows = build.layout.rows_of(number)
+        part = slice(rows.start, rows.stop)
+        shards.append(Shard(number, listing.paths[part], tuple(listing.snr[part].tolist())))
+    left = sum(len(shard.paths) for shard in shards)
+    workers = config.augment.workers or min(parallel.available_cores(), max(1, left // _FILES_PER_WORKER))
+    told = 0
+    with stop_requests() as stop, log.bar("observe", len(listing), "spectra", len(listing) - left) as bar:
+        answers = parallel.each(
+            task, shards, workers=workers, scheduler=config.augment.scheduler, stop=lambda: bool(stop)
+        )
+        for _, summary in answers:
+            bar.advance(summary.rows)
+            for problem in summary.problems[: max(_MOST_LISTED - told, 0)]:
+                log.warning("flagged: %s", problem)
+            told += len(summary.problems)
+    if told > _MOST_LISTED:
+        log.warning("... and %d more; column `remark` of the store has all", told - _MOST_LISTED)
+    if stop and build.missing():
+        name = stop.signal.name if stop.signal else "a signal"
+        raise InterruptedRunError(f"{build.path}: stopped by {name}; run the same command again to go on")
+
+
+def _finish(log: StageLog, build: StoreBuild) -> None:
+    """Write the columns that the shards told, and close the store.
+
+    Raises:
+        ObservationFormatError: not one spectrum can be used; nothing is kept.
+    """
+    columns = merged_columns(build.facts())
+    unusable = (columns["flags"] & (Flag.UNREADABLE | Flag.BAD_INPUT)) != 0
+    if unusable.all():
+        build.discard()
+        raise ObservationFormatError(f"none of {unusable.size} spectra can be used; the first: {columns['remark'][0]}")
+    counts = flag_counts(columns["flags"])
+    build.finalise(columns, flag_counts=counts)
+    for remark, count in _most_common(columns["remark"][~unusable].tolist()):
+        log.warning("%s (%d spectra)", remark, count)
+    snr = columns["snr"][np.isfinite(columns["snr"])]
+    if snr.size:
+        log.info("S/N a pixel: %.0f, %.0f, %.0f (5th, 50th, 95th percentile)", *np.percentile(snr, [5, 50, 95]))
+    for name, count in counts.items():
+        log.info("%s: %d spectra", name, count)
+    log.info("%s: %d spectra, %d of them usable", build.path, unusable.size, np.count_nonzero(~unusable))
+
+
+def _most_common(remarks: Sequence[str]) -> list[tuple[str, int]]:
+    names, counts = np.unique([remark for remark in remarks if remark], return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:_MOST_LISTED]
+    return [(str(names[k]), int(counts[k])) for k in order]
+
+
+def _say_finished(log: StageLog, path: Path) -> None:
+    store = open_store(path, made_by="observe")
+    log.info("%s: complete (%d spectra); nothing to do", path, len(store))
+    if bad := store.attributes.get("flag_counts", {}).get("UNREADABLE"):
+        log.warning("%d files could not be read; remove the store to have them tried again", bad)

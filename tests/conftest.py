@@ -1,0 +1,62 @@
+"""Rules for the whole suite.
+
+With CI=true nothing is left out in silence: a skip is a failure, unless its reason says what the machine lacks, and at
+least one test on a real Slurm must have passed.
+"""
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+IN_CI = os.environ.get("CI") == "true"
+ACCEPTED_SKIPS = ("no shared data:", "no GPU:")
+CLUSTER_PASSED = pytest.StashKey[int]()
+
+
+@pytest.fixture(scope="session")
+def shared(pytestconfig: pytest.Config) -> Path:
+    """Material that lies beside the repository where it is developed: reference spectra, observed stars, tools."""
+    folder = pytestconfig.rootpath.parent / "shared"
+    if not (folder / "data").is_dir():
+        pytest.skip(f"no shared data: {folder} is not there")
+    return folder
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if call.when == "call" and report.passed and item.get_closest_marker("cluster"):
+        item.config.stash[CLUSTER_PASSED] = item.config.stash.get(CLUSTER_PASSED, 0) + 1
+    _fail_if_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _fail_if_skipped(report)  # importorskip, skip(allow_module_level=True)
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if IN_CI and session.exitstatus == pytest.ExitCode.OK and not session.config.stash.get(CLUSTER_PASSED, 0):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if IN_CI and not config.stash.get(CLUSTER_PASSED, 0):
+        terminalreporter.write_line("ERROR: CI=true, and no test marked `cluster` has passed", red=True)
+
+
+def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if not IN_CI or not report.skipped or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if not reason.removeprefix("Skipped: ").startswith(ACCEPTED_SKIPS):
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid}: a skip is a failure in CI ({reason})"
