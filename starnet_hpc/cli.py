@@ -21,7 +21,8 @@ def _ingest(config: ExperimentConfig, options: argparse.Namespace) -> object:
 def _augment(config: ExperimentConfig, options: argparse.Namespace) -> object:
     from starnet_hpc.augment import augment
 
-    return augment(config)
+    augment(config)
+    return None
 
 
 def _train(config: ExperimentConfig, options: argparse.Namespace) -> object:
@@ -90,17 +91,21 @@ def _guarded(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -
         options.action(options)
     except StarnetError as error:
         if not error.told:
-            print(f"{parser.prog}: error: {error}", file=sys.stderr)
+            _tell(f"{parser.prog}: error: {error}")
         return error.exit_code
     except OSError as error:
         if error.filename is None:
             raise
-        print(f"{parser.prog}: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        _tell(f"{parser.prog}: error: {error.filename}: {error.strerror}")
         return 1
     except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted; run the same command again to go on", file=sys.stderr)
+        _tell(f"{parser.prog}: interrupted; run the same command again to go on")
         return 1
     return 0
+
+
+def _tell(message: str) -> None:
+    sys.stderr.write(f"{message}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -116,16 +121,25 @@ def _parser() -> argparse.ArgumentParser:
     quickstart.add_argument("--run-dir", type=Path, default=Path("quickstart-run"), help="folder to work in")
     quickstart.add_argument("--small", action="store_true", help="a few seconds' worth, to see that everything works")
     quickstart.set_defaults(action=_quickstart)
+    verify = commands.add_parser("verify", help="whether the stores hold what was written, down to the byte")
+    _add_config_options(verify)
+    verify.add_argument("--regenerate", type=_count, default=0, metavar="K", help="compute K random rows a store again")
+    verify.add_argument("--mend", action="store_true", help="make ready for damaged shards to be made anew")
+    verify.set_defaults(action=_verify)
     doctor = commands.add_parser("doctor", help="what works on this machine, and what to do about the rest")
     doctor.set_defaults(action=_doctor)
     return parser
 
 
-def _add_stage_options(parser: argparse.ArgumentParser, stage: str) -> None:
+def _add_config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, metavar="CONFIG", help="YAML file of the experiment")
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides", help="change one key"
     )
+
+
+def _add_stage_options(parser: argparse.ArgumentParser, stage: str) -> None:
+    _add_config_options(parser)
     if stage == "train":
         parser.add_argument("--member", type=int, default=0, help="which member, from 0 (default: 0)")
     if stage in {"ensemble", "run"}:
@@ -145,6 +159,21 @@ def _quickstart(options: argparse.Namespace) -> None:
     from starnet_hpc.launch.quickstart import quickstart
 
     quickstart(options.run_dir, small=options.small)
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from starnet_hpc.launch.rundir import claim
+    from starnet_hpc.launch.verify import verify
+
+    config = load_config(options.config, options.overrides)
+    claim(config)
+    verify(config, regenerate=options.regenerate, mend=options.mend)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of rows")
+    return int(text)
 
 
 def _doctor(options: argparse.Namespace) -> None:

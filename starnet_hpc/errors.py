@@ -82,3 +82,6 @@ class StorageFullError(StarnetError, OSError):
 
 class InterruptedRunError(StarnetError, RuntimeError):
     """A signal asked the stage to stop; what is done is kept, and a rerun goes on from there."""
+
+    signal: int | None = None
+    """Which one, where this process knows."""

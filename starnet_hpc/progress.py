@@ -1,10 +1,11 @@
 """What a stage tells people: timed lines in a log file, and a moving bar where there is a terminal."""
 
+import contextlib
 import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from rich.console import Console
@@ -94,7 +95,7 @@ class StageLog:
         return Bar(self._logger, title, total, unit, done)
 
 
-@contextmanager
+@contextlib.contextmanager
 def stage_log(stage: str, run_dir: Path, *, quiet: bool = False) -> Iterator[StageLog]:
     """Give a stage its log: `run_dir/logs/STAGE.log` and, unless `quiet`, standard error.
 
@@ -105,7 +106,7 @@ def stage_log(stage: str, run_dir: Path, *, quiet: bool = False) -> Iterator[Sta
     logger = logging.getLogger(f"starnet_hpc.{stage}")
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    file = logging.FileHandler(folder / f"{stage}.log", encoding="utf-8")
+    file = _LogFile(folder / f"{stage}.log", encoding="utf-8")
     file.setFormatter(_PLAIN)
     handlers: list[logging.Handler] = [file]
     if not quiet:
@@ -120,7 +121,21 @@ def stage_log(stage: str, run_dir: Path, *, quiet: bool = False) -> Iterator[Sta
             handler.close()
 
 
+class _LogFile(logging.FileHandler):
+    """A log file on a disk that may be full: lines are lost then, but nobody's work, and no traceback is printed."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
+        if not isinstance(sys.exception(), OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # what could not be written before
+            super().close()
+
+
+@lru_cache(maxsize=1)
 def _console() -> Console:
+    """One console for lines and bars: two would write into each other's."""
     return Console(stderr=True)
 
 

@@ -51,6 +51,8 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str 
     lines: list[str] = []
     for key in dict.fromkeys([*theirs, *ours]):
         old, new, name = theirs.get(key), ours.get(key), f"{prefix}{key}"
+        if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+            old, new = dict(enumerate(old)), dict(enumerate(new))
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             lines += differences(new, old, prefix=f"{name}.")
         elif old != new:

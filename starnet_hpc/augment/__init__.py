@@ -2,5 +2,6 @@
 
 from starnet_hpc.augment.simulate import Simulated, simulate_survey
 from starnet_hpc.augment.stage import augment
+from starnet_hpc.augment.verification import Regenerated, regenerate
 
-__all__ = ["Simulated", "augment", "simulate_survey"]
+__all__ = ["Regenerated", "Simulated", "augment", "regenerate", "simulate_survey"]

@@ -33,6 +33,10 @@ class Draws:
         with np.errstate(divide="ignore"):
             return np.float32(1.0) / self.noise
 
+    def of(self, k: int) -> dict[str, float]:
+        """Return what shapes the spectrum of the k-th row, by name."""
+        return {name: float(getattr(self, name)[k]) for name in ("vsini", "vrad", "epsilon", "noise")}
+
     def rows(self, rows: range) -> "Draws":
         """Return the draws of consecutive rows."""
         part = slice(rows.start, rows.stop)

@@ -24,7 +24,9 @@ class SpectrumRecipe:
     grid_wavelength: tuple[float, float, int]
     """First and last wavelength [angstrom] and number of points of the templates' ln(wavelength) grid."""
 
-    def observed(self, template: NDArray[np.float32], row: int, vsini: float, epsilon: float, vrad: float, noise: float) -> NDArray[np.float32]:
+    def observed(
+        self, template: NDArray[np.float32], row: int, vsini: float, epsilon: float, vrad: float, noise: float
+    ) -> NDArray[np.float32]:
         """Return the noisy flux [pixels] of a row before its continuum is removed (steps i to v)."""
         clean = self._forward.observe(template, vsini=vsini, epsilon=epsilon, vrad=vrad)
         return add_noise(clean, noise, self._noise_key, row)

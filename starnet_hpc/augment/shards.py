@@ -10,37 +10,42 @@ from numpy.typing import NDArray
 
 from starnet_hpc.augment.draws import Draws
 from starnet_hpc.augment.recipe import SpectrumRecipe
-from starnet_hpc.errors import StarnetError
+from starnet_hpc.errors import StarnetError, StoreMismatchError
 from starnet_hpc.stores import Layout, MappedRows, open_store, write_shard
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """What the shards of one store have in common."""
+
+    store: Path
+    layout: Layout
+    recipe_digest: str
+    grid: Path
+    grid_digest: str
+    recipe: SpectrumRecipe
 
 
 @dataclass(frozen=True)
 class ShardWork:
     """A shard and what was drawn for its rows."""
 
+    task: ShardTask
     shard: int
     draws: Draws
 
 
-@dataclass(frozen=True)
-class ShardTask:
-    """Computes the rows of a shard and writes it; picklable, the same on every worker."""
-
-    store: Path
-    layout: Layout
-    recipe_digest: str
-    grid: Path
-    recipe: SpectrumRecipe
-
-    def __call__(self, work: ShardWork) -> int:
-        """Write one shard; return the number of its rows."""
-        rows = self.layout.rows_of(work.shard)
-        # One model a worker process, not one a task: its tables cost more than many spectra.
-        recipe = _shared(self.recipe, self.recipe_digest)
-        flux = normalised_rows(recipe, _templates(self.grid), work.draws, rows.start).astype(self.layout.dtype)
-        facts = {"flux_min": float(flux.min()), "flux_max": float(flux.max())}
-        write_shard(self.store, self.layout, self.recipe_digest, work.shard, flux, facts)
-        return len(rows)
+def make_shard(work: ShardWork) -> int:
+    """Compute and write one shard, on whichever worker; return the number of its rows."""
+    task = work.task
+    rows = task.layout.rows_of(work.shard)
+    # One model a worker process, not one a task: its tables cost more than many spectra.
+    recipe = _shared(task.recipe)
+    flux = normalised_rows(recipe, _templates(task.grid, task.grid_digest), work.draws, rows.start)
+    kept = stored(flux, task.layout.dtype, rows.start)
+    facts = {"flux_min": float(kept.min()), "flux_max": float(kept.max())}
+    write_shard(task.store, task.layout, task.recipe_digest, work.shard, kept, facts)
+    return len(rows)
 
 
 def normalised_rows(recipe: SpectrumRecipe, templates: MappedRows, draws: Draws, first_row: int) -> NDArray[np.float32]:
@@ -52,14 +57,7 @@ def normalised_rows(recipe: SpectrumRecipe, templates: MappedRows, draws: Draws,
     out: NDArray[np.float32] | None = None
     for k in range(draws.template.size):
         row, template = first_row + k, int(draws.template[k])
-        observed = recipe.observed(
-            templates[template],
-            row,
-            vsini=float(draws.vsini[k]),
-            epsilon=float(draws.epsilon[k]),
-            vrad=float(draws.vrad[k]),
-            noise=float(draws.noise[k]),
-        )
+        observed = recipe.observed(templates[template], row, **draws.of(k))
         continuum = recipe.continuum(observed)
         if not continuum.min() > 0:  # also true for NaN
             raise StarnetError(
@@ -74,15 +72,35 @@ def normalised_rows(recipe: SpectrumRecipe, templates: MappedRows, draws: Draws,
     return out
 
 
+def stored(flux: NDArray[np.float32], dtype: str, first_row: int) -> NDArray[np.floating[Any]]:
+    """Return fluxes [rows, pixels] as a store keeps them.
+
+    Raises:
+        StarnetError: the brightest pixel of a row is beyond what the type can hold, or nearly nothing in it.
+    """
+    brightest = np.abs(flux).max(axis=1)
+    limits = np.finfo(dtype)
+    # A relative step of 2^-11 needs normal numbers: the faintest pixels of interest are a hundredth of the brightest.
+    lost = ~((brightest <= limits.max) & (brightest >= 100 * limits.smallest_normal))
+    if lost.any():
+        k = int(np.argmax(lost))
+        raise StarnetError(
+            f"row {first_row + k}: fluxes up to {brightest[k]:.3g} do not fit into {dtype}; "
+            f"set augment.dtype: float32, or have the continuum removed (augment.continuum: clip)"
+        )
+    return flux.astype(dtype)
+
+
 @lru_cache(maxsize=4)
-def _templates(grid: Path) -> MappedRows:
-    return open_store(grid, made_by="ingest").mapped_rows()
+def _templates(grid: Path, digest: str) -> MappedRows:
+    """Return a grid's templates; by its digest, too, since workers of a running scheduler outlive experiments."""
+    store = open_store(grid, made_by="ingest")
+    if store.content_digest != digest:
+        raise StoreMismatchError(f"{grid}: has changed since this run began; run the same command again")
+    return store.mapped_rows()
 
 
-_recipes: dict[str, Any] = {}
-
-
-def _shared(recipe: SpectrumRecipe, digest: str) -> SpectrumRecipe:
-    """Return this process's own copy of a recipe, with the tables that it has built so far."""
-    shared: SpectrumRecipe = _recipes.setdefault(digest, recipe)
-    return shared
+@lru_cache(maxsize=4)
+def _shared(recipe: SpectrumRecipe) -> SpectrumRecipe:
+    """Return the first recipe like this one that this process has seen, with the tables that it has built so far."""
+    return recipe

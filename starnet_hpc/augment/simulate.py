@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starnet_hpc.augment.draws import draw, split_templates
-from starnet_hpc.augment.stage import row_labels, spectrum_recipe
+from starnet_hpc.augment.splits import row_labels, spectrum_recipe
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.instruments import load_instrument
 from starnet_hpc.labels import training_labels
@@ -52,14 +52,7 @@ def simulate_survey(config: ExperimentConfig, count: int) -> Iterator[Simulated]
     phase = np.linspace(-1.0, 1.5, instrument.wavelength.size)
     response = (1.0 - _TILT * phase**2 / 2.25).astype(np.float32)
     for row in range(count):
-        observed = recipe.observed(
-            rows[int(draws.template[row])],
-            row,
-            vsini=float(draws.vsini[row]),
-            epsilon=float(draws.epsilon[row]),
-            vrad=float(draws.vrad[row]),
-            noise=float(draws.noise[row]),
-        )
+        observed = recipe.observed(rows[int(draws.template[row])], row, **draws.of(row))
         # Per median, so that fluxes of hot and cool stars come out alike, as exposure meters see to it.
         scaled = response * observed / np.median(observed)
         error = (response * draws.noise[row]).astype(np.float32)

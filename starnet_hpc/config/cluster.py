@@ -30,5 +30,5 @@ class ClusterConfig(Section):
     """MPI ranks of the prediction started by `run`."""
     signal_delay_s: Annotated[int, Field(ge=1)] = 120
     """Seconds before the wall time at which a job is told to save and leave."""
-    extra: dict[str, str | int] = {}
+    extra: dict[str, str | int] = Field(default_factory=dict)
     """Further sbatch options, long names without dashes (qos: regular, constraint: gpu)."""

@@ -3,13 +3,17 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from starnet_hpc.config.base import Section, UserPath
+from starnet_hpc.config.base import Section, UserPath, expanded
 from starnet_hpc.config.cluster import ClusterConfig
 from starnet_hpc.config.learning import EnsembleConfig, NetworkConfig, TrainConfig
 from starnet_hpc.config.spectra import AugmentConfig, GridConfig, InstrumentConfig
 from starnet_hpc.config.survey import EvaluateConfig, PredictConfig, SurveyConfig
+
+
+def _path_expanded(instrument: str) -> str:
+    return str(expanded(instrument)) if instrument.endswith((".yaml", ".yml")) else instrument
 
 
 class ExperimentConfig(Section):
@@ -22,7 +26,7 @@ class ExperimentConfig(Section):
     run_dir: UserPath
     """Folder for all that is written; private to the user."""
     grid: GridConfig
-    instrument: str | InstrumentConfig = "uves_4835_5395"
+    instrument: Annotated[str, AfterValidator(_path_expanded)] | InstrumentConfig = "uves_4835_5395"
     """Name of an instrument that ships with the package, path of a YAML file, or a mapping."""
     augment: AugmentConfig = AugmentConfig()
     network: NetworkConfig = NetworkConfig()

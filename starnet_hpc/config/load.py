@@ -1,7 +1,7 @@
 """From a YAML file and `--set` options to a checked configuration, or to one message that says what is wrong."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +25,24 @@ _READABLE = {
     "string_type": "must be text",
     "tuple_type": "must be a list",
     "model_type": "must be a mapping (key: value lines)",
+    "dict_type": "must be a mapping (key: value lines)",
+    "path_type": "must be a path",
+    "invalid_key": "keys are text",
 }
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML takes the last of two equal keys, and half of a section given twice would silently count for nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice in one section", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
@@ -34,11 +51,12 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> ExperimentCo
     Raises:
         ConfigError: the file cannot be read, is not YAML, or any key or value is wrong; all faults in one message.
     """
-    path = Path(path)
+    path, source = Path(path), str(path)
     data = read_yaml(path)
     for override in overrides:
         _apply(data, override)
-    return check(ExperimentConfig, data, source=str(path))
+        source = f"{path} with --set"
+    return check(ExperimentConfig, data, source=source)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -54,11 +72,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as a text file ({error})") from None
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
+        data = _parse(text)
+    except ValueError as error:
+        raise ConfigError(f"{path}: is not valid YAML: {error}") from None
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected `key: value` lines, found {type(data).__name__}")
+        found = "nothing" if data is None else f"a {type(data).__name__}"
+        raise ConfigError(f"{path}: expected `key: value` lines, found {found}")
     return data
 
 
@@ -77,7 +96,17 @@ def check(model: type[_Model], data: Mapping[str, Any], *, source: str) -> _Mode
 
 def resolved_yaml(config: BaseModel) -> str:
     """Return the whole configuration, defaults included, as YAML text that `load_config` reads again."""
-    return yaml.safe_dump(config.model_dump(mode="json", exclude_none=True), sort_keys=False)
+    # null is a value like others: where it is not the default, leaving it out would bring the default back.
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _parse(text: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506  # _Loader is safe: it only adds a check to SafeLoader
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: 2026-02-30
+        raise ValueError(" ".join(str(error).split())) from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _apply(data: dict[str, Any], override: str) -> None:
@@ -86,12 +115,14 @@ def _apply(data: dict[str, Any], override: str) -> None:
     if not equals or not all(names):
         raise ConfigError(f"--set {override}: expected section.key=value, for instance --set train.epochs=5")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {override}: the value is not valid YAML") from None
+        value = _parse(text)
+    except ValueError as error:
+        raise ConfigError(f"--set {override}: the value is not valid YAML: {error}") from None
     target = data
     for name in names[:-1]:
-        inner = target.setdefault(name, {})
+        inner = target.get(name)
+        if inner is None:  # not there, or a heading without lines
+            inner = target[name] = {}
         if not isinstance(inner, dict):
             raise ConfigError(f"--set {override}: {name} is not a section")
         target = inner

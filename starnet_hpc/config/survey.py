@@ -1,10 +1,12 @@
 """Sections that say what is observed, predicted and shown: survey, predict, evaluate."""
 
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from starnet_hpc.config.base import Interval, Section, UserPath
+from starnet_hpc.labels import LABELS
 
 
 class SurveyConfig(Section):
@@ -15,7 +17,7 @@ class SurveyConfig(Section):
     path: UserPath | None = None
     """Folder with the files (`*.fits`); each file's name without its ending is its id, unless a manifest says more."""
     manifest: UserPath | None = None
-    """Table (CSV, FITS or Parquet) with columns `path` and, where known, `id`, `snr`, `group`, labels and `e_` labels."""
+    """Table (CSV, FITS, Parquet) with columns `path` and, where known, `id`, `snr`, `group`, labels and `e_` labels."""
     frame: Literal["rest", "barycentric"] | None = None
     """Velocity frame of wavelengths; must be said unless the files' headers say it."""
     on_error: Literal["raise", "flag"] = "flag"
@@ -50,9 +52,18 @@ class EvaluateConfig(Section):
 
     snr_edges: Annotated[tuple[float, ...], Field(min_length=2)] = (0.0, 30.0, 80.0, 150.0)
     """Lower edges of the S/N bins in which residuals are shown; the last bin is open."""
-    sigma_limits: dict[str, Annotated[float, Field(gt=0)]] = {}
+    sigma_limits: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """Rows with a larger total sigma of this label are left out of the survey's figures (paper, section 5)."""
-    trusted: dict[str, Interval] = {}
+    trusted: dict[str, Interval] = Field(default_factory=dict)
     """Ranges of labels outside which benchmark stars are not compared; by default the trained ranges."""
     example_spectra: Annotated[int, Field(ge=0, le=20)] = 4
     """Spectra that the report shows with their continuum."""
+
+    @model_validator(mode="after")
+    def _check_labels_and_edges(self) -> Self:
+        for name in (*self.sigma_limits, *self.trusted):
+            if name not in LABELS:
+                raise ValueError(f"{name!r} is no label; labels are {', '.join(LABELS)}")
+        if any(high <= low for low, high in pairwise(self.snr_edges)):
+            raise ValueError(f"snr_edges must increase, got {list(self.snr_edges)}")
+        return self

@@ -2,4 +2,5 @@
 
 from starnet_hpc.cli import stage_main
 
-raise SystemExit(stage_main("evaluate"))
+if __name__ == "__main__":
+    raise SystemExit(stage_main("evaluate"))

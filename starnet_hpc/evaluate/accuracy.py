@@ -76,8 +76,6 @@ def _glance(name: str, caption: str, by_snr: Table, covered: Table) -> Table:
     columns = (
         LABEL,
         UNIT,
-        COUNT,
-        FAILED,
         Column(
             "median_absolute",
             "median |Δ|",
@@ -87,7 +85,7 @@ def _glance(name: str, caption: str, by_snr: Table, covered: Table) -> Table:
         Column("median", "median Δ", "Median of predicted minus true: the bias", "median_error"),
         Column(
             "percent_of_std",
-            "share of σ(train) [%]",
+            "of σ(train) [%]",
             "Median |Δ| over the label's standard deviation in training",
             "percent_of_std_error",
         ),
@@ -95,6 +93,8 @@ def _glance(name: str, caption: str, by_snr: Table, covered: Table) -> Table:
         Column("coverage_68", "within 1σ [%]", "68.3 if sigma is right", "coverage_68_error"),
         Column("coverage_95", "within 2σ [%]", "95.4 if sigma is right", "coverage_95_error"),
         Column("verdict", "verdict"),
+        COUNT,
+        FAILED,
     )
     rows: list[Row] = []
     for residual in by_snr.where(snr=ALL).rows:
@@ -117,6 +117,6 @@ def measured(percent_of_std: float) -> str:
 
 
 def _goal(label: str, percent_of_std: float) -> str:
-    if label not in GOAL_PERCENT:
+    if label not in GOAL_PERCENT or not math.isfinite(percent_of_std):
         return words.MISSING
     return f"{GOAL_PERCENT[label]:.0f} %: {'met' if percent_of_std < GOAL_PERCENT[label] else 'missed'}"

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.table import Table as AstropyTable
 from numpy.typing import NDArray
 
 from starnet_hpc.errors import MissingInputError, StoreDamagedError, StoreMismatchError
@@ -52,19 +51,20 @@ def read_catalogue(path: Path, *, of: Store, training: Store) -> Catalogue:
     try:
         with fits.open(path) as file:
             header = {key: str(value) for key, value in file[1].header.items() if isinstance(value, str)}
-            found = AstropyTable.read(file[1])
+            # Plain columns: as an astropy Table, every column in dex would be warned of (no FITS standard unit).
+            found = {name: np.array(file[1].data[name]) for name in file[1].columns.names}
     except (OSError, ValueError, IndexError, TypeError) as error:
         raise _damaged(path, str(error)) from None
-    missing = [name for name in ("id", "flags", "n_members") if name not in found.colnames]
-    labels = [name for name in LABELS if name in found.colnames]
-    missing += [f"{name}{part}" for name in labels for part in _PARTS.values() if f"{name}{part}" not in found.colnames]
+    missing = [name for name in ("id", "flags", "n_members") if name not in found]
+    labels = [name for name in LABELS if name in found]
+    missing += [f"{name}{part}" for name in labels for part in _PARTS.values() if f"{name}{part}" not in found]
     if missing or not labels:
         raise _damaged(path, f"no column {', '.join(missing or ['of any label'])}")
     for key, store in (("INPUTDIG", of), ("TRAINDIG", training)):
         if header.get(key, store.content_digest) != store.content_digest:
             raise _stale(path, f"its {key} is {header[key]}, but {store.path} has the digest {store.content_digest}")
-    if len(found) != len(of):
-        raise _stale(path, f"it has {len(found)} rows, but {of.path} has {len(of)} spectra")
+    if found["flags"].size != len(of):
+        raise _stale(path, f"it has {found['flags'].size} rows, but {of.path} has {len(of)} spectra")
     return Catalogue(
         path,
         header,
@@ -105,5 +105,4 @@ def _text(value: Any) -> str:
 
 
 def _floats(column: Any) -> NDArray[np.float64]:
-    filled = column.filled(np.nan) if hasattr(column, "filled") else column  # astropy masks NaN when it reads
-    return np.asarray(filled, dtype=np.float64)
+    return np.asarray(column, dtype=np.float64)  # from FITS' byte order

@@ -23,8 +23,6 @@ def by_snr(name: str, caption: str, sample: Sample, bins: Sequence[SnrBin]) -> T
     columns = (
         LABEL,
         SNR,
-        COUNT,
-        FAILED,
         Column(
             "coverage_68",
             "within 1σ [%]",
@@ -45,6 +43,8 @@ def by_snr(name: str, caption: str, sample: Sample, bins: Sequence[SnrBin]) -> T
             "The same from the median absolute deviation: blind to outliers",
             "pull_robust_std_error",
         ),
+        COUNT,
+        FAILED,
     )
     rows: list[Row] = [
         {"label": label, "snr": snr, **_covered(sample, label, inside)}
@@ -60,10 +60,10 @@ def sigma_parts(name: str, caption: str, sample: Sample, bins: Sequence[SnrBin])
         LABEL,
         UNIT,
         SNR,
-        COUNT,
         Column("sigma", "median σ", "Median total standard deviation"),
         Column("aleatoric", "aleatoric", "Median part that the noise causes, as the members see it"),
         Column("epistemic", "epistemic", "Median part in which the members differ"),
+        COUNT,
     )
     rows: list[Row] = []
     for label, predicted in sample.predicted.items():

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from matplotlib.figure import Figure
 
-from starnet_hpc.evaluate.figures.style import as_bytes, styled
+from starnet_hpc.evaluate.figures.style import rendered, styled
 from starnet_hpc.evaluate.tables import Table
 
 
@@ -52,8 +52,7 @@ class Picture:
     def render(self) -> dict[str, bytes]:
         """Return the figure as `png` and `pdf`."""
         with styled():
-            drawn = self.draw(self.table)
-            return {form: as_bytes(drawn, form) for form in ("png", "pdf")}
+            return rendered(self.draw(self.table))
 
 
 Block = Text | Listing | Grid | Stars | Picture

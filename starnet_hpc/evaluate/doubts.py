@@ -34,7 +34,9 @@ def of_sigma(coverage: Table, label: str) -> str:
     """Return what is wrong with the sigmas of a label; "" if nothing is."""
     row = coverage.first(label=label, snr=ALL) or {}
     covered, error = float(row.get("coverage_68", np.nan)), float(row.get("coverage_68_error", np.nan))
-    advice = f"multiply sigma by about {float(row.get('pull_robust_std', np.nan)):.1f}"
+    shift, factor = (float(row.get(key, np.nan)) for key in ("pull_mean", "pull_robust_std"))
+    # Pulls are farther from zero than from one another: no factor on sigma mends that.
+    advice = "a bias is to blame" if abs(shift) > factor else f"multiply sigma by about {factor:.1f}"
     facts = f"{covered:.0f} % of the 1σ intervals hold the truth (68 % expected); {advice}."
     if covered + SIGNIFICANT * error < HONEST_68[0]:
         return f"Undercoverage: sigma of {plain(label)} is too small. Only {facts}"

@@ -13,6 +13,7 @@ from starnet_hpc.evaluate.doubts import SIGNIFICANT
 from starnet_hpc.evaluate.sample import ALL
 from starnet_hpc.evaluate.tables import Row, Table, Value, cell_text, written
 from starnet_hpc.evaluate.verdict import Verdict
+from starnet_hpc.labels import LABELS
 
 FOLDER = "report"
 """Folder beside the page that holds tables and figures as files."""
@@ -60,11 +61,19 @@ def _verdict(verdict: Verdict) -> str:
     parts = {"trained": ("Trained on", verdict.trained), "good": ("How good", verdict.good)}
     parts["doubts"] = ("Where not to trust it", verdict.doubts)
     lists = "".join(
-        f'<div class="{key}"><h3>{title}</h3><ul>{"".join(f"<li>{escape(text)}</li>" for text in texts)}</ul></div>'
+        f'<div class="{key}"><h3>{title}</h3><ul>{"".join(f"<li>{_prose(text)}</li>" for text in texts)}</ul></div>'
         for key, (title, texts) in parts.items()
         if texts
     )
-    return f'<p class="headline">{escape(verdict.headline)}</p>\n<div class="columns">{lists}</div>'
+    return f'<p class="headline">{_prose(verdict.headline)}</p>\n<div class="columns">{lists}</div>'
+
+
+def _prose(text: str) -> str:
+    """Return a sentence whose quantities and names of labels are not broken between lines."""
+    text = re.sub(r"(?<=\d) (?=(?:K|dex|km/s|%|Å|times|members)\b|%)| (?=±)|(?<=±) |(?<=to) (?=[\d−])", "\u00a0", text)
+    for name in map(words.plain, LABELS):
+        text = text.replace(name, name.replace(" ", "\u00a0"))
+    return escape(text)
 
 
 def _section(section: Section, images: Mapping[str, bytes], numbers: Iterator[int]) -> str:
@@ -180,7 +189,7 @@ def _star_cell(row: Row | None, *, remarked: bool) -> str:
     lines = [
         escape(words.with_error(float(row["value"]), float(row["sigma"]))),
         f'<span class="published">{escape(published)}</span>',
-        words.MISSING if math.isnan(pull) else f"{pull:+.1f} σ".replace("-", "−"),
+        words.MISSING if math.isnan(pull) else f"{words.signed(f'{pull:+.1f}')} σ",
     ]
     if remark and remarked:
         lines.append(f'<small class="remark">{escape(remark)}</small>')

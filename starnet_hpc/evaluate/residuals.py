@@ -29,8 +29,6 @@ _COLUMNS = (
     LABEL,
     UNIT,
     SNR,
-    COUNT,
-    FAILED,
     Column(
         "median_absolute",
         "median |Δ|",
@@ -43,10 +41,12 @@ _COLUMNS = (
     ),
     Column(
         "percent_of_std",
-        "share of σ(train) [%]",
+        "of σ(train) [%]",
         "Median absolute residual as a share of the label's standard deviation in training",
         "percent_of_std_error",
     ),
+    COUNT,
+    FAILED,
 )
 
 
@@ -108,11 +108,11 @@ def by_kind(name: str, caption: str, sample: Sample) -> Table:
         LABEL,
         UNIT,
         Column("kind", "kind of star"),
-        COUNT,
-        FAILED,
         Column("median_absolute", "median |Δ|", "Median absolute residual", "median_absolute_error"),
         Column("median", "median Δ", "Median of predicted minus true: the bias", "median_error"),
         Column("ratio", "× all", "Median absolute residual over that of all kinds together"),
+        COUNT,
+        FAILED,
     )
     which = kinds(sample.truth)
     rows: list[Row] = []

@@ -11,6 +11,7 @@ from starnet_hpc.evaluate.inputs import Inputs
 from starnet_hpc.evaluate.sample import Sample
 from starnet_hpc.evaluate.tables import Column, Row, Table, table
 from starnet_hpc.flags import Flag
+from starnet_hpc.stores import Store
 
 MEANING = {
     Flag.UNREADABLE: "the file could not be used; no labels",
@@ -46,11 +47,17 @@ def flags(name: str, caption: str, inputs: Inputs) -> Table:
     return table(name, caption, columns, rows)
 
 
-def failures(name: str, caption: str, catalogue: Catalogue, limit: int = 50) -> Table:
-    """Return the first rows without any usable label, with the flags that say why."""
-    columns = (Column("row", "row"), Column("id", "spectrum"), Column("flags", "flags"))
+def failures(name: str, caption: str, catalogue: Catalogue, store: Store, limit: int = 50) -> Table:
+    """Return the first rows without any usable label, with the flags and (from the store) the remarks that say why."""
+    columns = (Column("row", "row"), Column("id", "spectrum"), Column("flags", "flags"), Column("remark", "remark"))
+    remarks = store.column("remark") if store.has("remark") else np.full(len(catalogue), "", dtype=object)
     rows: list[Row] = [
-        {"row": int(k), "id": str(catalogue.ids[k]), "flags": flag_names(int(catalogue.flags[k])) or "none"}
+        {
+            "row": int(k),
+            "id": str(catalogue.ids[k]),
+            "flags": flag_names(int(catalogue.flags[k])) or "none",
+            "remark": str(remarks[k]),
+        }
         for k in np.flatnonzero(failed(catalogue))[:limit]
     ]
     return table(name, caption, columns, rows)

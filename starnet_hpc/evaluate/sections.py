@@ -10,7 +10,7 @@ from starnet_hpc.evaluate.document import Block, Grid, Picture, Section, Stars, 
 from starnet_hpc.evaluate.figures import accuracy as accuracy_figures
 from starnet_hpc.evaluate.figures import benchmarks as benchmark_figures
 from starnet_hpc.evaluate.figures import training as training_figures
-from starnet_hpc.evaluate.inputs import Inputs, Survey
+from starnet_hpc.evaluate.inputs import Inputs, Survey, Test
 from starnet_hpc.evaluate.sample import snr_bins
 from starnet_hpc.evaluate.tables import Table
 
@@ -127,24 +127,27 @@ def rows_section(inputs: Inputs) -> Section:
             "A row can carry several flags; `value` is the bit in the flags column.",
         )
     ]
-    catalogues = {"test": ("held-out spectra", inputs.test.catalogue)}
+    predicted: dict[str, Test | Survey] = {"held-out spectra": inputs.test}
     if inputs.survey is not None:
-        catalogues["survey"] = ("survey", inputs.survey.catalogue)
-    for name, (title, catalogue) in catalogues.items():
-        lost = int(rows.failed(catalogue).sum())
-        if not lost:
-            blocks.append(Text(f"{words.sentence(title)}: all {words.count(len(catalogue))} rows have usable labels."))
-            continue
-        table = rows.failures(f"{name}_failed_rows", f"{words.sentence(title)}: rows without usable labels", catalogue)
-        shown = f"{words.count(lost)} of {words.count(len(catalogue))} rows have no usable label"
-        shown += f"; the first {len(table.rows)} are listed." if lost > len(table.rows) else "."
-        blocks.append(Grid(table, shown, folded=True))
+        predicted["survey"] = inputs.survey
+    blocks += [_failures(title, found) for title, found in predicted.items()]
     return Section("rows", "Flags and failures", tuple(blocks))
 
 
 def provenance_section(inputs: Inputs) -> Section:
     """Return the chapter that says where everything comes from."""
     return Section("provenance", "Provenance", provenance_listing.blocks(inputs))
+
+
+def _failures(title: str, found: Test | Survey) -> Block:
+    catalogue, title = found.catalogue, words.sentence(title)
+    lost, of = int(rows.failed(catalogue).sum()), words.count(len(catalogue))
+    if not lost:
+        return Text(f"{title}: all {of} rows have usable labels.")
+    name = f"{found.store.path.stem}_failed_rows"
+    table = rows.failures(name, f"{title}: rows without usable labels", catalogue, found.store)
+    listed = f"; the first {len(table.rows)} are listed." if lost > len(table.rows) else "."
+    return Grid(table, f"{words.count(lost)} of {of} rows have no usable label{listed}", folded=True)
 
 
 def _residual_blocks(found: Accuracy, true: str = "true") -> tuple[Block, ...]:

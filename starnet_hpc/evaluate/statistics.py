@@ -51,10 +51,10 @@ def share(hits: NDArray[np.bool_], clusters: Clusters = None) -> Estimate:
 
 
 def median(values: Floats, clusters: Clusters = None) -> Estimate:
-    """Return the median of values [n]; its error is half the distance of two order statistics around it.
+    """Return the median of values [n]; its error is a quarter of the distance of two order statistics around it.
 
     The share of values below the true median is known to within s (binomial, or clustered), so that the quantiles
-    0.5 - s and 0.5 + s bracket it with 68 % confidence, whatever the distribution.
+    0.5 - 2 s and 0.5 + 2 s bracket it with 95 % confidence, whatever the distribution.
     """
     n = values.size
     if n == 0:
@@ -63,8 +63,8 @@ def median(values: Floats, clusters: Clusters = None) -> Estimate:
     if n == 1:
         return Estimate(centre, np.nan)
     spread = max(0.5 / np.sqrt(n), _clustered((values <= centre) - 0.5, clusters))
-    low, high = np.quantile(values, [max(0.0, 0.5 - spread), min(1.0, 0.5 + spread)])
-    return Estimate(centre, 0.5 * float(high - low))
+    low, high = np.quantile(values, [max(0.0, 0.5 - 2 * spread), min(1.0, 0.5 + 2 * spread)])
+    return Estimate(centre, 0.25 * float(high - low))
 
 
 def robust_std(values: Floats, clusters: Clusters = None) -> Estimate:

@@ -60,6 +60,8 @@ def _headline(test: Accuracy) -> str:
     found = [
         f"{listed(labels[grade])} {are(labels[grade])} {text}" for grade, text in grades.items() if grade in labels
     ]
+    if "unknown" in labels and len(labels) == 1:
+        return "No held-out spectrum has a usable prediction: nothing can be said of these networks."
     faults = [plain(label) for label in test.coverage.distinct("label") if doubts.of_sigma(test.coverage, label)]
     honest = f"do not trust sigma of {listed(faults)}" if faults else "the predicted sigmas are honest"
     return f"On held-out synthetic spectra {'; '.join(found)}; {honest}."

@@ -40,7 +40,7 @@ def number(value: float, digits: int = 3) -> str:
     if value == 0:
         return "0"
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return _signed(f"{value:.{min(decimals, 6)}f}")
+    return signed(f"{value:.{min(decimals, 6)}f}")
 
 
 def with_error(value: float, error: float) -> str:
@@ -55,12 +55,12 @@ def with_error(value: float, error: float) -> str:
     magnitude = math.floor(math.log10(error))
     leading = error / 10.0**magnitude
     decimals = min(max(0, (1 if leading < 3.55 else 0) - magnitude), 6)
-    return f"{_signed(f'{value:.{decimals}f}')} ± {error:.{decimals}f}"
+    return f"{signed(f'{value:.{decimals}f}')} ± {error:.{decimals}f}"
 
 
 def value(label: str, number: float) -> str:
     """Return a value of a label to the digits worth printing, without its unit."""
-    return _signed(f"{number:.{LABELS[label].decimals}f}") if math.isfinite(number) else MISSING
+    return signed(f"{number:.{LABELS[label].decimals}f}") if math.isfinite(number) else MISSING
 
 
 def quantity(label: str, value: float) -> str:
@@ -90,6 +90,6 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _signed(text: str) -> str:
-    """Return a formatted number with a proper minus sign, and none before a zero (`-0.00`)."""
-    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
+def signed(text: str) -> str:
+    """Return a formatted number with a proper minus sign, and no sign before a zero (`-0.00`)."""
+    return text.lstrip("+-") if float(text) == 0 else text.replace("-", "−")

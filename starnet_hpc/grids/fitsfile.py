@@ -76,7 +76,7 @@ def hdu_at(hdus: Any, index: int, path: Path, error: type[StarnetError]) -> Any:
     try:
         hdu = hdus[index]
     except IndexError:
-        raise error(f"{path}: has no HDU {index}, only {len(hdus)} HDU(s); is it of another format?") from None
+        raise error(f"{path}: has no HDU {index}, only {len(hdus)}; is it truncated, or of another format?") from None
     end = hdu.fileinfo()["datLoc"] + hdu.size
     # A compressed file's length says nothing; reading past its end raises.
     if (length := path.stat().st_size) < end and not _is_gzip(path):

@@ -5,12 +5,15 @@ Franchini et al. (2018), ApJ 862, 146. 4830-5400 A in air; the fluxes are at the
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from numpy.typing import NDArray
 
 from starnet_hpc.errors import GridFormatError
 from starnet_hpc.grids.fitsfile import column, find_column, fits_files, hdu_at, number, opened_fits, write_fits
+from starnet_hpc.grids.plaintable import plain_columns
 from starnet_hpc.grids.template import TemplateSource, TemplateSpectrum, check_template
 from starnet_hpc.labels import GRID_LABELS
 
@@ -38,18 +41,15 @@ class Intrigoss:
             MissingInputError: there is no such file.
         """
         path = source.path
+        plain = plain_columns(path, (_WAVELENGTH, _FLUX))
+        if plain is not None:
+            return _template(source, plain.header, *plain.values, plain.units[0])
         with opened_fits(path, GridFormatError) as hdus:
-            header = hdus[0].header
-            labels = {name: number(header, key, path, GridFormatError) for name, key in _KEYWORDS.items()}
-            has_vmicro = _MICROTURBULENCE in header
-            extra = {"vmicro": number(header, _MICROTURBULENCE, path, GridFormatError)} if has_vmicro else {}
             table = hdu_at(hdus, 1, path, GridFormatError)
             wavelength = column(table, (_WAVELENGTH,), path, GridFormatError)
             flux = column(table, (_FLUX,), path, GridFormatError)
             unit = str(table.columns[find_column(table, (_WAVELENGTH,))].unit or "")
-        if unit.strip().lower() not in _ANGSTROM:
-            raise GridFormatError(f"{path}: column {_WAVELENGTH} is in {unit!r}; INTRIGOSS files are in Angstrom")
-        return check_template(TemplateSpectrum(wavelength, flux, labels, source.name, extra), path)
+            return _template(source, hdus[0].header, wavelength, flux, unit)
 
 
 def write_intrigoss(folder: Path, template: TemplateSpectrum, *, overwrite: bool = False) -> Path:
@@ -84,6 +84,18 @@ def write_intrigoss(folder: Path, template: TemplateSpectrum, *, overwrite: bool
     )
     write_fits(path, [head, table])
     return path
+
+
+def _template(
+    source: TemplateSource, header: Any, wavelength: NDArray[np.float64], flux: NDArray[np.float64], unit: str
+) -> TemplateSpectrum:
+    path = source.path
+    labels = {name: number(header, key, path, GridFormatError) for name, key in _KEYWORDS.items()}
+    has_vmicro = _MICROTURBULENCE in header
+    extra = {"vmicro": number(header, _MICROTURBULENCE, path, GridFormatError)} if has_vmicro else {}
+    if unit.strip().lower() not in _ANGSTROM:
+        raise GridFormatError(f"{path}: column {_WAVELENGTH} is in {unit!r}; INTRIGOSS files are in Angstrom")
+    return check_template(TemplateSpectrum(wavelength, flux, labels, source.name, extra), path)
 
 
 def _file_name(labels: Mapping[str, float], vmicro: float) -> str:

@@ -1,23 +1,33 @@
 """Continuum by asymmetric sigma clipping in segments, and a cubic spline through their levels.
 
-Appendix A of Bialek et al. (2020). In each segment of 10 A the median is found and pixels far below (0.5 sigma: lines) and
-above (2 sigma: noise) are rejected, until nothing more is; the mean of what is left is the segment's level.
+Appendix A of Bialek et al. (2020). In each segment of 10 A the median is found and pixels far below (0.5 sigma: lines)
+and above (2 sigma: noise) are rejected, until nothing more is; the mean of what is left is the segment's level.
 """
 
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 
+_F4 = NDArray[np.float32]
+_F8 = NDArray[np.float64]
+_I8 = NDArray[np.int64]
+_Mask = NDArray[np.bool_]
+
 _LEAST_SHARE = 0.25
 """A segment with a smaller share of usable pixels tells nothing, and the spline bridges it."""
 _ROUGHNESS = 1e-4
-"""Weight of the squared second differences of the spline's coefficients, against 1 for the levels: it decides only where
-there are no levels, and keeps the fit well posed whichever segments are missing."""
-_SWING_LOW, _SWING_HIGH = 0.5, 1.5
-"""The continuum stays between this share of its lowest level and that of its highest."""
+"""Weight of the squared second differences of the spline's coefficients, against 1 for the levels: it decides only
+where there are no levels, and keeps the fit well posed whichever segments are missing."""
+_SWING = 0.5
+"""The continuum stays within this share of its lowest level below it, and of its highest above it."""
+_LOST = 1e-6
+"""A sum of squares that fell below this share of what it was has lost digits, and is formed anew."""
+_LANES = 8
+"""Partial sums kept side by side, so that the loop vectorises and yet adds in a fixed order."""
 
 
 class SegmentContinuum:
@@ -25,8 +35,8 @@ class SegmentContinuum:
 
     def __init__(
         self,
-        wavelength: NDArray[np.float64],
-        avoid: NDArray[np.bool_],
+        wavelength: _F8,
+        avoid: _Mask,
         *,
         segment: float = 10.0,
         clip: tuple[float, float] = (0.5, 2.0),
@@ -35,8 +45,8 @@ class SegmentContinuum:
         """Prepare everything that depends on the pixels alone.
 
         Args:
-            wavelength: pixel centres [pixels], angstrom, increasing; a gap wider than a segment separates arms, each with
-                a spline of its own.
+            wavelength: pixel centres [pixels], angstrom, increasing; a gap wider than a segment separates arms, each
+                with a spline of its own.
             avoid: pixels [pixels] that must not be used (strong lines).
             segment: width of a segment, angstrom.
             clip: rejected are pixels more than `clip[0]` sigma below and `clip[1]` sigma above the median.
@@ -47,7 +57,8 @@ class SegmentContinuum:
         self._allowed = ~np.asarray(avoid, dtype=bool)
         counts = np.array([self._allowed[a:b].sum() for a, b in zip(self._first, self._last, strict=True)])
         width = np.median(self._last - self._first)
-        self._least = np.maximum(np.ceil(_LEAST_SHARE * np.minimum(self._last - self._first, width)), 8).astype(np.int64)
+        least = np.ceil(_LEAST_SHARE * np.minimum(self._last - self._first, width))
+        self._least = np.maximum(least, 8).astype(np.int64)
         self._depth = int(counts.max(initial=1))
         self._arms = _arms(wavelength, segment)
         # A segment's level stands for the mean wavelength of the pixels it may use.
@@ -60,9 +71,7 @@ class SegmentContinuum:
             for lo, hi in self._arms
         ]
 
-    def levels(
-        self, flux: NDArray[np.float32], usable: NDArray[np.bool_] | None = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def levels(self, flux: _F4, usable: _Mask | None = None) -> tuple[_F8, _I8]:
         """Return each segment's level [segments] (NaN without enough pixels) and the pixels behind it [segments].
 
         Args:
@@ -70,11 +79,13 @@ class SegmentContinuum:
             usable: pixels [pixels] that are neither missing nor masked; NaN is never used.
         """
         chosen = self._allowed if usable is None else self._allowed & usable
-        table, counts = _gather(np.ascontiguousarray(flux, dtype=np.float32), chosen, self._first, self._last, self._depth)
+        flux = np.ascontiguousarray(flux, dtype=np.float32)
+        table, counts = _gather(flux, chosen, self._first, self._last, self._depth)
         table.sort(axis=1)  # NumPy sorts float32 with vector instructions; the padding is infinite and stays behind
-        return _clip_levels(table, counts, self._least, self._clip[0], self._clip[1])
+        levels, kept = _clip_levels(table, counts, self._least, self._clip[0], self._clip[1])
+        return levels, kept
 
-    def fit(self, flux: NDArray[np.float32], usable: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+    def fit(self, flux: _F4, usable: _Mask | None = None) -> _F4:
         """Return the continuum [pixels]; NaN in an arm none of whose segments has enough usable pixels."""
         levels, _ = self.levels(flux, usable)
         out = np.empty(flux.size, dtype=np.float32)
@@ -88,7 +99,7 @@ class SegmentContinuum:
 class _ArmSpline:
     """The spline of one arm; for a given set of good segments its coefficients are a fixed matrix times the levels."""
 
-    def __init__(self, wavelength: NDArray[np.float64], centres: NDArray[np.float64], knot_spacing: float) -> None:
+    def __init__(self, wavelength: _F8, centres: _F8, knot_spacing: float) -> None:
         self.segments = centres.size
         # A short range has too few levels to hold a cubic: half as many coefficients as levels, or fewer.
         degree = min(3, centres.size // 3)
@@ -98,35 +109,40 @@ class _ArmSpline:
         self._at_centres = BSpline.design_matrix(centres, knots, degree).toarray()
         self._starts = np.searchsorted(wavelength, inner[1:-1]).tolist()
         dense = BSpline.design_matrix(wavelength, knots, degree).tocsr()
-        # Between two knots the same degree + 1 coefficients act, so the weights are kept as rows that run along pixels.
-        self._weights = np.ascontiguousarray(dense.data.reshape(wavelength.size, degree + 1).T, dtype=np.float32)
+        # Between two knots the same degree + 1 coefficients act, so the weights are kept as rows that run along pixels;
+        # four rows whatever the degree.
+        self._weights = np.zeros((4, wavelength.size), dtype=np.float32)
+        self._weights[: degree + 1] = dense.data.reshape(wavelength.size, degree + 1).T
+        self._spare = np.zeros(3 - degree)
         self._begin = np.array([0, *self._starts, wavelength.size], dtype=np.int64)
         self._operator = lru_cache(maxsize=64)(self._solve)
 
-    def through(self, levels: NDArray[np.float64], out: NDArray[np.float32]) -> None:
+    def through(self, levels: _F8, out: _F4) -> None:
         good = np.isfinite(levels)
         if not good.any():
             out[:] = np.nan
             return
-        coefficients = self._operator(good.tobytes()) @ levels[good]
+        coefficients = np.append(self._operator(good.tobytes()) @ levels[good], self._spare).astype(np.float32)
         # Where a spline swings beyond its levels (at the ends, or across a bridge), it is held.
-        low, high = _SWING_LOW * levels[good].min(), _SWING_HIGH * levels[good].max()
-        _evaluate(coefficients.astype(np.float32), self._weights, self._begin, np.float32(low), np.float32(high), out)
+        low, high = levels[good].min(), levels[good].max()
+        low, high = np.float32(low - _SWING * abs(low)), np.float32(high + _SWING * abs(high))
+        _evaluate(coefficients, self._weights, self._begin, low, high, out)
 
-    def _solve(self, good: bytes) -> NDArray[np.float64]:
+    def _solve(self, good: bytes) -> _F8:
         design = self._at_centres[np.frombuffer(good, dtype=bool)]
         rough = np.diff(np.eye(design.shape[1]), n=min(2, design.shape[1] - 1), axis=0)
         normal = design.T @ design + _ROUGHNESS * rough.T @ rough
-        return np.linalg.lstsq(normal, design.T, rcond=None)[0]
+        operator: _F8 = np.linalg.lstsq(normal, design.T, rcond=None)[0]
+        return operator
 
 
-def _arms(wavelength: NDArray[np.float64], segment: float) -> list[tuple[int, int]]:
+def _arms(wavelength: _F8, segment: float) -> list[tuple[int, int]]:
     breaks = np.flatnonzero(np.diff(wavelength) > segment) + 1
     ends = [0, *breaks.tolist(), wavelength.size]
-    return list(zip(ends[:-1], ends[1:], strict=True))
+    return list(pairwise(ends))
 
 
-def _segments(wavelength: NDArray[np.float64], segment: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _segments(wavelength: _F8, segment: float) -> tuple[_I8, _I8]:
     """Return first pixel and end of each segment: equal widths near `segment`, by wavelength, that fill each arm."""
     first: list[int] = []
     last: list[int] = []
@@ -140,72 +156,93 @@ def _segments(wavelength: NDArray[np.float64], segment: float) -> tuple[NDArray[
 
 
 @njit(cache=True)
-def _gather(flux, chosen, first, last, depth):
+def _gather(flux: _F4, chosen: _Mask, first: _I8, last: _I8, depth: int) -> tuple[_F4, _I8]:
     """Chosen, finite pixels of each segment [segments, depth], the rest of a row infinite; and their number."""
-    table = np.full((first.size, depth), np.float32(np.inf), dtype=np.float32)
+    table = np.empty((first.size, depth), dtype=np.float32)
     counts = np.zeros(first.size, dtype=np.int64)
     for s in range(first.size):
+        part, wanted, row = flux[first[s] : last[s]], chosen[first[s] : last[s]], table[s]
         n = 0
-        for p in range(first[s], last[s]):
-            # Written always, counted if wanted: a branch that depends on the data would cost more than the store.
-            if n < depth:
-                table[s, n] = flux[p]
-            n += 1 if chosen[p] and np.isfinite(flux[p]) else 0
-        for k in range(n, depth):
-            table[s, k] = np.float32(np.inf)
+        for p in range(part.size):
+            n += 1 if wanted[p] and abs(part[p]) < np.float32(np.inf) else 0
+        if n == part.size:
+            row[:n] = part
+        elif n > 0:
+            k = 0
+            for p in range(part.size):
+                if wanted[p] and abs(part[p]) < np.float32(np.inf):
+                    row[k] = part[p]
+                    k += 1
+        row[n:] = np.float32(np.inf)
         counts[s] = n
     return table, counts
 
 
 @njit(cache=True)
-def _clip_levels(table, counts, least, below, above):
-    """Levels of sorted segments: rejection only moves two ends inward, and prefix sums give mean and variance at once."""
+def _clip_levels(table: _F4, counts: _I8, least: _I8, below: float, above: float) -> tuple[_F8, _I8]:
+    """Levels of sorted segments: rejection only moves two ends inward, and takes what they pass out of the sums."""
     levels = np.full(counts.size, np.nan)
     kept = np.zeros(counts.size, dtype=np.int64)
-    sums = np.zeros(table.shape[1] + 1)
-    squares = np.zeros(table.shape[1] + 1)
     for s in range(counts.size):
-        n = counts[s]
-        if n < least[s]:
+        if counts[s] < least[s]:
             continue
         row = table[s]
-        origin = np.float64(row[n // 2])  # sums about a central value lose no digits
-        for k in range(n):
-            d = np.float64(row[k]) - origin
-            sums[k + 1] = sums[k] + d
-            squares[k + 1] = squares[k] + d * d
-        low, high = 0, n
+        low, high = 0, counts[s]
+        origin = np.float64(row[high // 2])  # sums about a central value lose no digits
+        total, squares = _moments(row[low:high], origin)
+        squares_then = squares
         while True:
             m = high - low
             middle = low + m // 2
             median = np.float64(row[middle])
             if m % 2 == 0:
                 median = 0.5 * (median + np.float64(row[middle - 1]))
-            mean = (sums[high] - sums[low]) / m
-            sigma = np.sqrt(max((squares[high] - squares[low]) / m - mean * mean, 0.0))
-            new_low, new_high = low, high
-            while new_low < new_high - 1 and row[new_low] < median - below * sigma:
-                new_low += 1
-            while new_high > new_low + 1 and row[new_high - 1] > median + above * sigma:
-                new_high -= 1
-            if new_low == low and new_high == high:
+            mean = total / m
+            sigma = np.sqrt(max(squares / m - mean * mean, 0.0))
+            was_low, was_high = low, high
+            while low < high - 1 and row[low] < median - below * sigma:
+                d = np.float64(row[low]) - origin
+                total -= d
+                squares -= d * d
+                low += 1
+            while high > low + 1 and row[high - 1] > median + above * sigma:
+                high -= 1
+                d = np.float64(row[high]) - origin
+                total -= d
+                squares -= d * d
+            if low == was_low and high == was_high:
                 levels[s] = origin + mean
                 kept[s] = m
                 break
-            low, high = new_low, new_high
+            if squares < _LOST * squares_then:
+                total, squares = _moments(row[low:high], origin)
+                squares_then = squares
     return levels, kept
 
 
+@njit(cache=True)
+def _moments(values: _F4, origin: float) -> tuple[float, float]:
+    """Sums of the differences from `origin`, and of their squares."""
+    totals, squares = np.zeros(_LANES), np.zeros(_LANES)
+    whole = values.size - values.size % _LANES
+    for k in range(0, whole, _LANES):
+        for lane in range(_LANES):
+            d = np.float64(values[k + lane]) - origin
+            totals[lane] += d
+            squares[lane] += d * d
+    total, square = totals.sum(), squares.sum()
+    for k in range(whole, values.size):
+        d = np.float64(values[k]) - origin
+        total += d
+        square += d * d
+    return total, square
+
+
 @njit(cache=True, fastmath={"contract"})
-def _evaluate(coefficients, weights, begin, low, high, out):
-    order = weights.shape[0]
+def _evaluate(coefficients: _F4, weights: _F4, begin: _I8, low: np.float32, high: np.float32, out: _F4) -> None:
     for piece in range(begin.size - 1):
-        lo, hi = begin[piece], begin[piece + 1]
-        out[lo:hi] = np.float32(0.0)
-        for k in range(order):
-            c = coefficients[piece + k]
-            w = weights[k]
-            for p in range(lo, hi):
-                out[p] += c * w[p]
-    for p in range(out.size):
-        out[p] = min(max(out[p], low), high)
+        a, b, c, d = coefficients[piece : piece + 4]
+        part = slice(begin[piece], begin[piece + 1])
+        wa, wb, wc, wd, spline = weights[0, part], weights[1, part], weights[2, part], weights[3, part], out[part]
+        for p in range(spline.size):
+            spline[p] = min(max(a * wa[p] + b * wb[p] + c * wc[p] + d * wd[p], low), high)

@@ -12,6 +12,7 @@ from starnet_hpc.errors import PredictionError
 from starnet_hpc.evaluate import evaluate
 from starnet_hpc.ingest import ingest
 from starnet_hpc.launch.ensemble import train_ensemble
+from starnet_hpc.launch.rundir import claim
 from starnet_hpc.observe import observe
 from starnet_hpc.predict import predict
 from starnet_hpc.progress import stage_log
@@ -24,6 +25,7 @@ def run_chain(config: ExperimentConfig, executor: str | None = None) -> Path:
         config: of the experiment.
         executor: of the ensemble; by default the configuration's.
     """
+    claim(config)
     ingest(config)
     augment(config)
     train_ensemble(config, executor)
@@ -45,10 +47,20 @@ def predict_in_parallel(config: ExperimentConfig) -> None:
             log.info("one process%s", "" if ranks == 1 else ": there is no mpiexec (install the extra `mpich`)")
         predict(config)
         return
-    command = [mpiexec, "-n", str(ranks), sys.executable, "-m", "starnet_hpc.predict", str(config.run_dir / "config.yaml")]
+    command = [
+        mpiexec,
+        "-n",
+        str(ranks),
+        sys.executable,
+        "-m",
+        "starnet_hpc.predict",
+        str(config.run_dir / "config.yaml"),
+    ]
     code = subprocess.run(command, check=False, env=_clean_environment()).returncode
     if code != 0:
-        raise PredictionError(f"the prediction ended with exit code {code}; what it said stands above. It ran: {' '.join(command)}")
+        raise PredictionError(
+            f"the prediction ended with exit code {code}; what it said stands above. It ran: {' '.join(command)}"
+        )
 
 
 def find_mpiexec() -> str | None:

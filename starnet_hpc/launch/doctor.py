@@ -13,6 +13,7 @@ from typing import Literal
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from starnet_hpc import provenance
@@ -20,7 +21,9 @@ from starnet_hpc.errors import LauncherError
 from starnet_hpc.launch.chain import find_mpiexec
 
 _SLOW_S = 60
-_MPI_PROBE = "from mpi4py import MPI; print(MPI.COMM_WORLD.Get_size(), MPI.Get_library_version().split(chr(10))[0][:60])"
+_MPI_PROBE = (
+    "from mpi4py import MPI; print(MPI.COMM_WORLD.Get_size(), MPI.Get_library_version().split(chr(10))[0][:60])"
+)
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "red"}
 _MB = 1 << 20
 
@@ -47,7 +50,7 @@ def doctor() -> None:
         table.add_column(title, overflow="fold")
     for finding in findings:
         mark = f"[{_STYLE[finding.state]}]{finding.state}[/]"
-        table.add_row(finding.subject, mark, finding.what, finding.remedy)
+        table.add_row(finding.subject, mark, escape(finding.what), escape(finding.remedy))
     Console().print(table)
     broken = [finding.subject for finding in findings if finding.state == "fail"]
     if broken:
@@ -81,7 +84,12 @@ def check_gpu() -> Finding:
         nccl = ".".join(map(str, torch.cuda.nccl.version()))  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return Finding("GPU", "ok", f"{torch.cuda.device_count()} x {', '.join(sorted(names))}, NCCL {nccl}")
     if shutil.which("nvidia-smi"):
-        return Finding("GPU", "warn", "the driver is here, but torch sees no GPU", "install a CUDA build of torch, or ask the job for a GPU")
+        return Finding(
+            "GPU",
+            "warn",
+            "the driver is here, but torch sees no GPU",
+            "install a CUDA build of torch, or ask the job for a GPU",
+        )
     return Finding("GPU", "ok", "none: networks train and predict on the CPU (gloo)")
 
 
@@ -89,19 +97,36 @@ def check_mpi() -> Finding:
     """Whether mpiexec and mpi4py belong together, by starting two ranks."""
     mpiexec = find_mpiexec()
     if mpiexec is None:
-        return Finding("MPI", "warn", "no mpiexec: predictions run as one process", "pip install mpich, or load the cluster's MPI module")
+        return Finding(
+            "MPI",
+            "warn",
+            "no mpiexec: predictions run as one process",
+            "pip install mpich, or load the cluster's MPI module",
+        )
     try:
         done = subprocess.run(
             [mpiexec, "-n", "2", sys.executable, "-c", _MPI_PROBE],
             capture_output=True, text=True, timeout=_SLOW_S, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Finding("MPI", "warn", f"{mpiexec} -n 2 did not come back in {_SLOW_S} s", "on a login node use srun inside a job")
+        return Finding(
+            "MPI", "warn", f"{mpiexec} -n 2 did not come back in {_SLOW_S} s", "on a login node use srun inside a job"
+        )
     lines = done.stdout.split("\n")
     if done.returncode != 0:
-        return Finding("MPI", "warn", (done.stderr.strip().splitlines() or ["no message"])[-1], "load one MPI module, and install no second MPI wheel")
+        return Finding(
+            "MPI",
+            "warn",
+            (done.stderr.strip().splitlines() or ["no message"])[-1],
+            "load one MPI module, and install no second MPI wheel",
+        )
     if not lines[0].startswith("2 "):
-        return Finding("MPI", "warn", f"{mpiexec} starts single processes: it is not mpi4py's MPI", "set MPI4PY_MPIABI, or use the mpiexec of the library that mpi4py loads")
+        return Finding(
+            "MPI",
+            "warn",
+            f"{mpiexec} starts single processes: it is not mpi4py's MPI",
+            "set MPI4PY_MPIABI, or use the mpiexec of the library that mpi4py loads",
+        )
     return Finding("MPI", "ok", f"{lines[0][2:]}, {mpiexec}")
 
 
@@ -111,9 +136,19 @@ def check_slurm() -> Finding:
         return Finding("Slurm", "ok", "none: use the executor `local`")
     version = _said(["sinfo", "--version"])
     if version is None:
-        return Finding("Slurm", "warn", "sbatch is here, but the controller does not answer", "ask the cluster's staff, or use the executor `local`")
+        return Finding(
+            "Slurm",
+            "warn",
+            "sbatch is here, but the controller does not answer",
+            "ask the cluster's staff, or use the executor `local`",
+        )
     if _said(["sacct", "-n", "-X"]) is None:
-        return Finding("Slurm", "warn", f"{version}, sacct does not answer", "without accounting, ended jobs are noticed late")
+        return Finding(
+            "Slurm",
+            "warn",
+            f"{version}, sacct does not answer",
+            "ask the cluster's staff for accounting; without it, the end of a job is noticed late",
+        )
     return Finding("Slurm", "ok", version)
 
 
@@ -128,14 +163,18 @@ def check_files() -> Finding:
             first.replace(second)
             renamed = second.read_bytes() == b"new"
     except OSError as error:
-        return Finding("files", "warn", f"{here}: {error.strerror}", "start where you may write, or give run_dir elsewhere")
+        return Finding(
+            "files", "warn", f"{here}: {error.strerror}", "start where you may write, or give run_dir elsewhere"
+        )
     status = os.statvfs(here)
     free, inodes = status.f_bavail * status.f_frsize / _MB / 1024, status.f_favail
     text = f"{here}: {free:.0f} GB and {inodes:.3g} inodes free"
     if not renamed:
-        return Finding("files", "fail", f"{here}: a rename did not replace its target", "put run_dir on another file system")
+        return Finding(
+            "files", "fail", f"{here}: a rename did not replace its target", "put run_dir on another file system"
+        )
     if free < 10 or 0 < inodes < 10_000:
-        return Finding("files", "warn", text, "a store of 100,000 UVES spectra needs 8 GB")
+        return Finding("files", "warn", text, "put run_dir where there is more: 100,000 UVES spectra need 8 GB")
     return Finding("files", "ok", text)
 
 

@@ -2,34 +2,37 @@
 
 import csv
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from starnet_hpc.config import ExperimentConfig
-from starnet_hpc.errors import JobFailedError
+from starnet_hpc.errors import InterruptedRunError, JobFailedError, StarnetError
 from starnet_hpc.launch.jobs import Outcome, run_members
 from starnet_hpc.progress import Bar, stage_log
 from starnet_hpc.train import is_trained, train
 
 
-def train_ensemble(config: ExperimentConfig, executor: str | None = None) -> list[Path]:
-    """Train all members that are not trained yet; return their `best.pt` files.
+def train_ensemble(
+    config: ExperimentConfig, executor: str | None = None, members: Sequence[int] | None = None
+) -> list[Path]:
+    """Train members that are not trained yet; return their `best.pt` files.
 
     Args:
         config: of the experiment.
         executor: `debug`, `local` or `slurm`; by default the configuration's.
+        members: which ones; by default all.
 
     Raises:
         JobFailedError: with the message of every member that did not finish; the others are kept.
     """
     executor = executor or config.ensemble.executor
-    everyone = range(config.ensemble.members)
+    everyone = range(config.ensemble.members) if members is None else members
     with stage_log("ensemble", config.run_dir) as log:
         missing = [member for member in everyone if not is_trained(config, member)]
         if not missing:
             log.info("all %d members are trained already", len(everyone))
         elif executor == "debug":
-            for member in missing:
-                train(config, member)
+            _raise_failures([_trained_here(config, member) for member in missing])
         else:
             log.info(
                 "members %s as %s jobs of %d processes, %d at a time",
@@ -47,6 +50,17 @@ def train_ensemble(config: ExperimentConfig, executor: str | None = None) -> lis
                 follower.look()
             _raise_failures(outcomes)
     return [config.member_dir(member) / "best.pt" for member in everyone]
+
+
+def _trained_here(config: ExperimentConfig, member: int) -> Outcome:
+    """Train a member in this process; one that fails does not stop the others, a signal does."""
+    try:
+        train(config, member)
+    except InterruptedRunError:
+        raise
+    except StarnetError as error:
+        return Outcome(member, str(error))
+    return Outcome(member, None)
 
 
 def _raise_failures(outcomes: list[Outcome]) -> None:

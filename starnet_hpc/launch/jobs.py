@@ -1,18 +1,21 @@
 """submitit's only door: members as jobs on this machine or on Slurm."""
 
 import logging
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import submitit
+import torch
 from submitit.helpers import TorchDistributedEnvironment
 
 from starnet_hpc.config import ExperimentConfig
-from starnet_hpc.errors import InterruptedRunError, LauncherError, StarnetError
+from starnet_hpc.errors import ConfigError, InterruptedRunError, LauncherError, StarnetError
 from starnet_hpc.train import train
 
 _POLL_S = 0.5
@@ -27,16 +30,19 @@ class MemberJob:
 
     config: ExperimentConfig
     member: int
+    gpus: str | None = None
+    """What CUDA_VISIBLE_DEVICES shall be; None leaves it as the scheduler set it."""
 
     def __call__(self) -> str | None:
         """Return None if the member is trained, or the message for the user if it is not."""
+        if self.gpus is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = self.gpus
         _announce_ranks()
         try:
             train(self.config, self.member)
-        except InterruptedRunError as error:
-            # submitit's own handler would checkpoint inside the signal handler of one rank, while the others wait for it
-            # in a collective; ours has let all ranks stop together and saved, so what is left to do is to queue again.
-            _requeue(error)
+        except (InterruptedRunError, LauncherError) as error:
+            if submitit.JobEnvironment().cluster == "slurm":
+                _leave(error)
             return str(error)
         except StarnetError as error:
             return str(error)
@@ -73,7 +79,14 @@ def run_members(
     outcomes: list[Outcome] = []
     for begin in range(0, len(members), at_once):
         wave = members[begin : begin + at_once]
-        jobs = _submit(maker, [MemberJob(config, member) for member in wave])
+        gpus = _visible_gpus() if executor == "local" else []
+        jobs = _submit(
+            maker,
+            [
+                MemberJob(config, member, gpus_of(place, gpus, config.train.gpus_per_node))
+                for place, member in enumerate(wave)
+            ],
+        )
         try:
             outcomes += _wait(dict(zip(wave, jobs, strict=True)), on_poll)
         except BaseException:
@@ -81,6 +94,19 @@ def run_members(
                 job.cancel(check=False)
             raise
     return outcomes
+
+
+def gpus_of(place: int, gpus: Sequence[str], count: int) -> str | None:
+    """Return the GPUs of the member at a place among those that train at the same time; None without any GPU.
+
+    Args:
+        place: from 0.
+        gpus: names of this machine's GPUs, as CUDA_VISIBLE_DEVICES has them.
+        count: processes of a member, one GPU each while there are enough.
+    """
+    if not gpus:
+        return None
+    return ",".join(dict.fromkeys(gpus[(place * count + k) % len(gpus)] for k in range(count)))
 
 
 def _submit(executor: submitit.Executor, jobs: list[MemberJob]) -> list[submitit.Job[Any]]:
@@ -106,25 +132,48 @@ def _wait(jobs: dict[int, submitit.Job[Any]], on_poll: Callable[[], None]) -> li
 
 
 def _problem(job: submitit.Job[Any]) -> str | None:
-    """Return the first rank's complaint, or the end of its log if it could not even complain."""
-    try:
-        told = [message for message in job.results() if message is not None]
-    except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError):
-        tail = [line for path in _error_logs(job) for line in _tail(path)]
-        return "the job ended without an answer; the end of its log:\n    " + "\n    ".join(tail or ["(empty)"])
-    return told[0] if told else None
+    """Return the ranks' complaints, and the end of the log of those that could not even complain."""
+    told: list[str] = []
+    silent: list[str] = []
+    for rank in range(job.num_tasks):
+        try:
+            message = _answer(job.task(rank), wait=not silent)
+        except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError):
+            log = Path(job.task(rank).paths.stderr)
+            silent.append(f"process {rank} ended without an answer; the end of {log}:")
+            silent += [f"    {line}" for line in _tail(log)]
+        else:
+            told += [message] if message else []
+    return "\n    ".join([*dict.fromkeys(told), *silent]) or None
 
 
-def _error_logs(job: submitit.Job[Any]) -> list[Path]:
-    pattern = Path(job.paths.stderr).name.replace("_0_log", "_*_log")
-    return sorted(Path(job.paths.folder).glob(pattern))
+def _answer(task: submitit.Job[Any], *, wait: bool) -> str | None:
+    """Return what one process of an ended job said.
+
+    Args:
+        task: the process.
+        wait: whether to give a slow file system some seconds to show it.
+    """
+    if not task.paths.result_pickle.exists() and (not wait or isinstance(task, submitit.LocalJob)):
+        raise submitit.core.utils.UncompletedJobError
+    answer: str | None = task.result()
+    return answer
 
 
 def _tail(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-_LOG_LINES:]
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        return ["(it cannot be read)"]
+    return lines[-_LOG_LINES:] or ["(it is empty)"]
 
 
 def _local_executor(config: ExperimentConfig) -> submitit.Executor:
+    if config.train.nodes > 1:
+        raise ConfigError(
+            f"train.nodes is {config.train.nodes}, but the executor `local` has one machine: set it to 1 and raise "
+            f"train.gpus_per_node, or use the executor `slurm`"
+        )
     executor = submitit.LocalExecutor(folder=_job_folder(config))
     executor.update_parameters(
         timeout_min=_YEAR_MIN,  # a laptop has no wall time
@@ -159,8 +208,17 @@ def _slurm_executor(config: ExperimentConfig) -> submitit.Executor:
 
 def _job_folder(config: ExperimentConfig) -> Path:
     folder = config.run_dir / "jobs"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)  # whoever can change a pickled job can run code as this user
     return folder
+
+
+def _visible_gpus() -> list[str]:
+    """Return the GPUs of this machine; submitit would hide them from local jobs."""
+    if not torch.cuda.is_available():
+        return []
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
 
 
 def _announce_ranks() -> None:
@@ -170,16 +228,23 @@ def _announce_ranks() -> None:
         return
     TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
     if environment.num_nodes == 1:
-        import os
-
         os.environ["MASTER_ADDR"] = "127.0.0.1"  # a laptop's own name often resolves to nothing
 
 
-def _requeue(error: InterruptedRunError) -> None:
-    """Queue this Slurm job again and leave without a result, so that whoever waits for it goes on waiting."""
-    environment = submitit.JobEnvironment()
-    if environment.cluster != "slurm":
-        return
-    if environment.global_rank == 0:
-        subprocess.run(["scontrol", "requeue", environment.job_id], check=True, timeout=60)
-    raise SystemExit(f"{error}; queued again")
+def _leave(error: InterruptedRunError | LauncherError) -> NoReturn:
+    """End a Slurm job's process without an answer, so that whoever waits for the job goes on waiting if it comes back.
+
+    submitit's own handler would checkpoint inside the signal handler of one rank, while the others wait for it in a
+    collective. In `train` all ranks have stopped together and saved, and the job is queued again: by Slurm itself where
+    it ends the job (SIGTERM: preemption or `scontrol requeue`; after `scancel` it must not come back), else from here.
+    """
+    words = str(error)
+    if isinstance(error, InterruptedRunError):
+        environment = submitit.JobEnvironment()
+        if environment.global_rank > 0:  # to fail before the first has queued the job again might end the first
+            raise SystemExit(0)
+        if error.signal != signal.SIGTERM:
+            command = ["scontrol", "requeue", environment.job_id]
+            done = subprocess.run(command, check=False, timeout=60, capture_output=True, text=True)
+            words += f"; {' '.join(command)}: {done.stderr.strip() or 'queued again'}"
+    raise SystemExit(words)

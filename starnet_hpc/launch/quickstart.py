@@ -14,6 +14,7 @@ from starnet_hpc.config import ExperimentConfig, load_config
 from starnet_hpc.grids import TemplateSpectrum, write_intrigoss
 from starnet_hpc.ingest import ingest
 from starnet_hpc.launch.chain import run_chain
+from starnet_hpc.launch.ensemble import train_ensemble
 from starnet_hpc.launch.rundir import claim
 from starnet_hpc.observations import write_eso_sdp
 from starnet_hpc.progress import StageLog, stage_log
@@ -46,6 +47,7 @@ def quickstart(folder: Path, *, small: bool = False) -> Path:
         ingest(config)
         _write_survey(config, folder / "survey", _SMALL_SURVEY_ROWS if small else _SURVEY_ROWS, log)
         augment(config)
+        _train_one_in_parallel(config)
         report = run_chain(config)
         log.info("done in %.0f s", time.monotonic() - start)
         log.info("catalogue: %s", config.catalogue("survey"))
@@ -58,6 +60,12 @@ def _configuration(folder: Path, small: bool) -> ExperimentConfig:
     text = (_PACKAGED / "quickstart.yaml").read_text(encoding="utf-8").replace("FOLDER", str(folder))
     write_atomically(path, lambda file: file.write(text.encode()))
     return load_config(path, _SMALL if small else ())
+
+
+def _train_one_in_parallel(config: ExperimentConfig) -> None:
+    """Train the first member by two processes, to show data-parallel training; on two cores one process is faster."""
+    pair = config.train.model_copy(update={"gpus_per_node": 2})
+    train_ensemble(config.model_copy(update={"train": pair}), members=[0])
 
 
 def _write_grid(folder: Path, log: StageLog) -> None:

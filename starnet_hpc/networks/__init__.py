@@ -3,7 +3,15 @@
 from starnet_hpc.networks.combination import Combined, Moments, combined, merge, moments
 from starnet_hpc.networks.gaussian import LabelScale, negative_log_likelihood
 from starnet_hpc.networks.normalisation import span_ranks
-from starnet_hpc.networks.saved import Member, TrainedOn, build_network, describe_members, load_member, save_dict
+from starnet_hpc.networks.saved import (
+    Member,
+    TrainedOn,
+    build_network,
+    describe_members,
+    load_member,
+    recipe_digest,
+    save_dict,
+)
 
 __all__ = [
     "Combined",
@@ -18,6 +26,7 @@ __all__ = [
     "merge",
     "moments",
     "negative_log_likelihood",
+    "recipe_digest",
     "save_dict",
     "span_ranks",
 ]

@@ -1,6 +1,7 @@
 """The default network: compact and residual. It reaches a fifth of the paper network's residuals at the same cost."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +16,11 @@ _SQUEEZE = 16
 class ResNet(nn.Module):
     """A strided stem, pre-activation blocks (He et al. 2016) that halve the pixels, a squeeze, one dense layer."""
 
-    def __init__(
-        self, pixels: int, labels: int, *, channels: Sequence[int], dense: int, variance_floor: float
-    ) -> None:
+    def __init__(self, pixels: int, labels: int, *, channels: Sequence[int], dense: int, variance_floor: float) -> None:
         super().__init__()
         self.stem = nn.Conv1d(1, _STEM, 9, stride=4, padding=4)
         widths = [_STEM, *channels]
-        self.blocks = nn.Sequential(*(_Block(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)))
+        self.blocks = nn.Sequential(*(_Block(a, b) for a, b in pairwise(widths)))
         self.squeeze = nn.Sequential(BatchNorm(widths[-1]), nn.ReLU(), nn.Conv1d(widths[-1], _SQUEEZE, 1), nn.ReLU())
         length = -(-pixels // 4)
         for _ in channels:
@@ -30,7 +29,7 @@ class ResNet(nn.Module):
         self.head = GaussianHead(dense, labels, variance_floor)
 
     def forward(self, flux: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and variance [batch, labels] for continuum-normalised flux [batch, pixels]; masked pixels are 0."""
+        """Return mean and variance [batch, labels] for normalised flux [batch, pixels], which is 0 where masked."""
         # A masked pixel says nothing, so it enters as the continuum does, not as a line of full depth.
         depth = torch.where(flux == 0, flux, flux - 1.0)
         mean, variance = self.head(self.dense(self.squeeze(self.blocks(self.stem(depth[:, None, :])))))

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from starnet_hpc import provenance
 from starnet_hpc.config import NetworkConfig, check
-from starnet_hpc.errors import MissingInputError, StoreDamagedError, StoreMismatchError
+from starnet_hpc.errors import ConfigError, MissingInputError, StoreDamagedError, StoreMismatchError
 from starnet_hpc.networks.gaussian import LabelScale
 from starnet_hpc.networks.resnet import ResNet
 from starnet_hpc.networks.starnet import StarNet
@@ -55,15 +56,14 @@ def build_network(config: NetworkConfig, pixels: int, labels: int) -> nn.Module:
     """Return a new network with weights drawn from torch's random state."""
     if config.kind == "starnet":
         return StarNet(pixels, labels, variance_floor=config.variance_floor)
-    return ResNet(
-        pixels, labels, channels=config.channels, dense=config.dense, variance_floor=config.variance_floor
-    )
+    return ResNet(pixels, labels, channels=config.channels, dense=config.dense, variance_floor=config.variance_floor)
 
 
 def save_dict(
     network: nn.Module, config: NetworkConfig, trained_on: TrainedOn, number: int, digest: str, **facts: Any
 ) -> dict[str, Any]:
     """Return what `best.pt` holds, for `torch.save`."""
+    weights = {name: value.detach().cpu() for name, value in network.state_dict().items()}
     return {
         "format": FORMAT_VERSION,
         "member": number,
@@ -71,7 +71,8 @@ def save_dict(
         "network": config.model_dump(mode="json"),
         "trained_on": vars(trained_on),
         "facts": facts,
-        "weights": {name: value.detach().cpu() for name, value in network.state_dict().items()},
+        "weights_digest": _digest_weights(weights),
+        "weights": weights,
     }
 
 
@@ -81,37 +82,61 @@ def load_member(path: Path, device: str = "cpu") -> Member:
     Raises:
         MissingInputError: there is no such file.
         StoreDamagedError: it is not a whole file of this format.
+        StoreMismatchError: another version of the package wrote it.
     """
     saved, trained_on = _read(path)
     try:
+        if _digest_weights(saved["weights"]) != saved["weights_digest"]:
+            raise _damaged(path, "its weights are not those that were written")
         config = check(NetworkConfig, saved["network"], source=str(path))
         network = build_network(config, trained_on.pixels, len(trained_on.label_names))
         network.load_state_dict(saved["weights"])
-    except (RuntimeError, KeyError, ValueError) as error:
-        raise _damaged(path, error) from None
-    return Member(saved["member"], network.to(device).eval(), trained_on, saved["digest"])
+        number, digest = int(saved["member"]), str(saved["digest"])
+    except (KeyError, TypeError, AttributeError):
+        raise _damaged(path, "something is missing in it") from None
+    except ConfigError as error:
+        raise _damaged(path, str(error)) from None
+    except StoreDamagedError:
+        raise
+    except RuntimeError:
+        raise _damaged(path, "its weights do not fit its network") from None
+    return Member(number, network.to(device).eval(), trained_on, digest)
 
 
 def describe_members(paths: list[Path]) -> tuple[list[str], TrainedOn]:
-    """Return the members' digests and what all of them were trained on, without reading their weights.
+    """Return digests of the members' weights, and what all of them were trained on; weights stay on the disk.
+
+    Args:
+        paths: the file of member k at place k.
 
     Raises:
         MissingInputError: with every missing member in one message.
-        StoreMismatchError: members of different experiments, or the same member twice.
+        StoreDamagedError: a file is not a whole member.
+        StoreMismatchError: members of different experiments, the same member twice, or a member in another's place.
     """
     absent = [str(path) for path in paths if not path.exists()]
     if absent:
-        raise MissingInputError(
-            f"missing members: {', '.join(absent)}; train them with `starnet-hpc ensemble CONFIG`"
-        )
+        raise MissingInputError(f"missing members: {', '.join(absent)}; train them with `starnet-hpc ensemble CONFIG`")
     found = [_read(path) for path in paths]
-    for path, (_, trained_on) in zip(paths, found, strict=True):
+    for number, (path, (saved, trained_on)) in enumerate(zip(paths, found, strict=True)):
         if trained_on != found[0][1]:
-            raise StoreMismatchError(f"{path} was trained on other spectra than {paths[0]}: train all members again")
-    digests = [str(saved["digest"]) for saved, _ in found]
-    if len(set(digests)) != len(digests):
-        raise StoreMismatchError("two members are the same network (same digest): their spread would mean nothing")
-    return digests, found[0][1]
+            raise StoreMismatchError(f"{path} was trained on other spectra than {paths[0]}: train all again")
+        if saved["member"] != number:
+            raise StoreMismatchError(f"{path} holds member {saved['member']}: put it back, or train again")
+    for key in ("digest", "weights_digest"):
+        if len({str(saved[key]) for saved, _ in found}) != len(found):
+            raise StoreMismatchError(
+                "two members are the same network, and their spread would mean nothing: train them again"
+            )
+    return [str(saved["weights_digest"]) for saved, _ in found], found[0][1]
+
+
+def recipe_digest(path: Path) -> str | None:
+    """Return the digest of the training recipe in a `best.pt`; None if there is no such file, or no whole one."""
+    try:
+        return str(_read(path)[0]["digest"])
+    except (MissingInputError, StoreDamagedError):
+        return None
 
 
 def _read(path: Path) -> tuple[dict[str, Any], TrainedOn]:
@@ -119,12 +144,29 @@ def _read(path: Path) -> tuple[dict[str, Any], TrainedOn]:
         raise MissingInputError(f"{path}: no such member; train it with `starnet-hpc ensemble CONFIG`")
     try:
         # weights_only: a file from a stranger can hold wrong numbers, but no code. Mapped: weights are read when used.
-        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        return saved, TrainedOn(**saved["trained_on"])
-    except (RuntimeError, KeyError, TypeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-        raise _damaged(path, error) from None
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        found = saved["format"]
+        if found == FORMAT_VERSION:
+            lacking = {"member", "digest", "network", "weights_digest", "weights"} - set(saved)
+            if lacking:
+                raise _damaged(path, f"it lacks {', '.join(sorted(lacking))}")
+            return saved, TrainedOn(**saved["trained_on"])
+    except pickle.UnpicklingError:
+        raise _damaged(path, "it holds other things than numbers and text, which are not loaded") from None
+    except StoreDamagedError:
+        raise
+    except (RuntimeError, EOFError, OSError, ValueError):
+        raise _damaged(path, "it is cut short, or no such file at all") from None
+    except (KeyError, TypeError, AttributeError, IndexError):
+        raise _damaged(path, "it holds something else") from None
+    raise StoreMismatchError(
+        f"{path}: another version of starnet_hpc wrote it (format {found}, here {FORMAT_VERSION}); train it again"
+    )
 
 
-def _damaged(path: Path, error: Exception) -> StoreDamagedError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return StoreDamagedError(f"{path}: is not a whole member file ({reason}); train the member again")
+def _damaged(path: Path, reason: str) -> StoreDamagedError:
+    return StoreDamagedError(f"{path} is not a whole member file: {reason}; train the member again")
+
+
+def _digest_weights(weights: dict[str, torch.Tensor]) -> str:
+    return provenance.digest_recipe({name: provenance.digest_array(value.numpy()) for name, value in weights.items()})

@@ -13,9 +13,7 @@ class StarNet(nn.Module):
         self.convolutions = nn.Sequential(
             nn.Conv1d(1, 4, 8), nn.ReLU(), nn.Conv1d(4, 16, 8), nn.ReLU(), nn.MaxPool1d(4), nn.Flatten()
         )
-        self.dense = nn.Sequential(
-            nn.Linear(16 * ((pixels - 14) // 4), 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU()
-        )
+        self.dense = nn.Sequential(nn.Linear(16 * ((pixels - 14) // 4), 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU())
         for module in self.modules():
             if isinstance(module, nn.Conv1d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -24,6 +22,6 @@ class StarNet(nn.Module):
         self.head = GaussianHead(128, labels, variance_floor)
 
     def forward(self, flux: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and variance [batch, labels] for continuum-normalised flux [batch, pixels]; masked pixels are 0."""
+        """Return mean and variance [batch, labels] for normalised flux [batch, pixels], which is 0 where masked."""
         mean, variance = self.head(self.dense(self.convolutions(flux[:, None, :])))
         return mean, variance

@@ -50,7 +50,7 @@ class EsoSdp:
             table = hdu_at(hdus, 1, path, ObservationFormatError)
             wavelength = column(table, _WAVELENGTH, path, ObservationFormatError) * _angstrom_per_unit(table, path)
             flux, error = _flux_and_error(table, path)
-            bad = ~np.isfinite(flux)
+            bad = ~np.isfinite(flux) | (flux == 0)  # exactly 0 is how pipelines write "nothing here"
             if find_column(table, _QUALITY):
                 bad |= _same_length(column(table, _QUALITY, path, ObservationFormatError), flux, path) != 0
             header = hdus[0].header

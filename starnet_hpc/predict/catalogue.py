@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.io import fits
+from astropy.units import Unit
 from numpy.typing import NDArray
 
 from starnet_hpc.flags import Flag
@@ -31,6 +32,7 @@ class Column:
     name: str
     values: NDArray[np.generic]
     unit: str
+    """As astropy understands it; "" is none."""
     description: str
 
 
@@ -58,7 +60,7 @@ def catalogue_columns(
             for (suffix, meaning), values in zip(_PARTS, parts, strict=True)
         ]
     columns.append(Column("flags", flags, "", "bits, see the header; 0: nothing to remark"))
-    count = np.full(flags.size, n_members, dtype=np.int16)
+    count = np.where(np.isfinite(parts[0]).all(axis=1), n_members, 0).astype(np.int16)
     columns.append(Column("n_members", count, "", "networks behind the prediction"))
     return columns
 
@@ -69,11 +71,15 @@ def write_fits(path: Path, columns: list[Column], header: Mapping[str, tuple[str
     No date is written: the same input gives the same bytes.
     """
     table = fits.BinTableHDU.from_columns(
-        [fits.Column(c.name, _fits_format(c.values), unit=c.unit or None, array=c.values) for c in columns],
+        [
+            fits.Column(c.name, _fits_format(values), unit=_fits_unit(c.unit), array=values)
+            for c, values in zip(columns, map(_fits_values, columns), strict=True)
+        ],
         name="CATALOGUE",
     )
     for number, column in enumerate(columns, start=1):
-        table.header[f"TCOMM{number}"] = column.description
+        remark = f" [{column.unit}]" if column.unit and not _fits_unit(column.unit) else ""
+        table.header[f"TCOMM{number}"] = column.description + remark
     for key, value in header.items():
         table.header[key] = value
     for flag in Flag:
@@ -99,6 +105,22 @@ def write_parquet(path: Path, columns: list[Column], header: Mapping[str, tuple[
     schema = pa.schema(fields, metadata=metadata)
     table = pa.table([pa.array(c.values) for c in columns], schema=schema)
     write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd"))
+
+
+def _fits_unit(unit: str) -> str | None:
+    """Return a unit for TUNIT, None for those that the FITS standard does not know (dex), at which readers complain."""
+    try:
+        Unit(unit, format="fits")
+    except ValueError:
+        return None
+    return unit or None
+
+
+def _fits_values(column: Column) -> NDArray[np.generic]:
+    """Return values as FITS can hold them: its text is ASCII, and other letters of an identifier are spelt out."""
+    if column.values.dtype.kind != "U":
+        return column.values
+    return np.array([str(text).encode("ascii", "backslashreplace").decode() for text in column.values], dtype=str)
 
 
 def _fits_format(values: NDArray[np.generic]) -> str:

@@ -5,7 +5,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,12 @@ from starnet_hpc.networks import Moments, merge
 
 Value = TypeVar("Value")
 
-_ANNOUNCED = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
-"""Where launchers say how many ranks they start: MPICH and srun --mpi=pmi2, Open MPI, any srun."""
+_ANNOUNCED = (
+    ("PMI_SIZE", "PMI_RANK"),
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+    ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
+)
+"""Where launchers say how many ranks they start and which this is: MPICH and srun --mpi=pmi2, Open MPI, any srun."""
 
 
 class Ranks:
@@ -26,6 +30,8 @@ class Ranks:
         self._world = world
         self.rank = world.Get_rank() if world is not None else 0
         self.size = world.Get_size() if world is not None else 1
+        self.agreed: StarnetError | None = None
+        """What every rank raises, so that nobody waits for anybody."""
 
     @property
     def first(self) -> bool:
@@ -34,28 +40,31 @@ class Ranks:
 
     def agree(self, action: Callable[[], Value]) -> Value:
         """Return `action()`, or raise on every rank the error of the first rank on which it failed."""
+        if self._world is None:
+            return action()
         error: StarnetError | None = None
         result: Any = None
         try:
             result = action()
         except StarnetError as caught:
             error = caught
-        if self._world is None:
-            if error:
-                raise error
-            return result
-        errors = [e for e in self._world.allgather(error) if e is not None]
-        if errors:
-            errors[0].told = not self.first
-            raise errors[0]
-        return result
+        for found in self._world.allgather(error):
+            if found is not None:
+                self.agreed = found
+                found.told = not self.first
+                raise found
+        return cast("Value", result)
+
+    def first_does(self, action: Callable[..., None], *arguments: object) -> None:
+        """Let the first rank do something; return, or raise its error, on every rank when it has ended."""
+        self.agree(lambda: action(*arguments) if self.first else None)
 
     def gather(self, value: Value) -> list[Value]:
         """Return every rank's value, on every rank."""
-        return [value] if self._world is None else self._world.allgather(value)
+        return [value] if self._world is None else cast("list[Value]", self._world.allgather(value))
 
     def line(self, color: int) -> "Line":
-        """Return the ranks that share the members of the same units: those that pass the same color (< 0: none)."""
+        """Return the ranks that share the members of the same units: all with the same color (< 0: none)."""
         if self._world is None:
             return Line(None)
         from mpi4py import MPI
@@ -76,8 +85,8 @@ class Line:
     def reduce(self, slots: Moments) -> Moments | None:
         """Return the moments of all members [members, rows, labels, 4] on the line's first rank, None elsewhere.
 
-        Each rank fills the slots of its own members and leaves the others empty (count 0). Merging an empty slot with a
-        filled one is exact, so the result has the same bits however the members are dealt to ranks and in whatever order
+        Each rank fills the slots of its own members and leaves the others empty (count 0). Merging an empty slot and a
+        filled one is exact: the result has the same bits however the members are dealt to ranks, and in whatever order
         MPI reduces; the fold over members comes afterwards, in their order.
         """
         if self._comm is None or self._comm.Get_size() == 1:
@@ -100,42 +109,72 @@ class Line:
 def started_ranks() -> Iterator[Ranks]:
     """Give the ranks that mpiexec or srun started; alone without them.
 
+    An error that not all ranks raise ends all of them at once: the others may wait in a collective, and for ever.
+
     Raises:
         LauncherError: the launcher announced more ranks than this MPI library found: they belong to different MPIs.
     """
-    announced = next((int(os.environ[name]) for name in _ANNOUNCED if os.environ.get(name, "").isdigit()), 1)
+    announced, rank = _announced()
     if announced <= 1:
         yield Ranks(None)
         return
-    world = _world(announced)
+    world = _world(announced, rank)
+    ranks = Ranks(world)
     try:
-        yield Ranks(world)
-    except StarnetError:
+        yield ranks
+    except StarnetError as error:
+        if error is not ranks.agreed:
+            _abort(world, f"rank {ranks.rank}: error: {error}")
         raise
+    except KeyboardInterrupt:
+        _abort(world, f"rank {ranks.rank}: interrupted; run the same command again to go on")
     except BaseException:
-        # The others may be waiting in a collective: without an abort they would wait for ever.
-        traceback.print_exc()
-        sys.stderr.flush()
-        world.Abort(1)
+        _abort(world, traceback.format_exc())
+        raise
 
 
-def _world(announced: int) -> Any:
+def _abort(world: Any, last_words: str) -> None:
+    """End all ranks of the job, this one included."""
+    sys.stderr.write(last_words.rstrip() + "\n")
+    sys.stderr.flush()
+    world.Abort(1)
+
+
+def _announced() -> tuple[int, int]:
+    """Return how many ranks the launcher says it started, and which of them this is."""
+    for size, rank in _ANNOUNCED:
+        if os.environ.get(size, "").isdigit():
+            number = os.environ.get(rank, "")
+            return int(os.environ[size]), int(number) if number.isdigit() else 0
+    return 1, 0
+
+
+def _world(announced: int, rank: int) -> Any:
+    """Return MPI's world.
+
+    Raises:
+        LauncherError: on every rank, since none can reach the others; only the first tells of it.
+    """
+    problem = None
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
-        raise LauncherError(
+        problem = (
             f"the launcher started {announced} ranks, but MPI cannot be loaded ({error}); install an MPI library "
             f"(`pip install mpich`, or the cluster's module), or start one process"
-        ) from None
-    world = MPI.COMM_WORLD
-    if world.Get_size() != announced:
+        )
+    else:
+        if MPI.COMM_WORLD.Get_size() == announced:
+            return MPI.COMM_WORLD
         vendor, version = MPI.get_vendor()
-        raise LauncherError(
+        problem = (
             f"{announced} ranks were asked for, but each of them is alone: the launcher does not belong to the MPI "
             f"library that Python loads ({vendor} {'.'.join(map(str, version))}); use that library's mpiexec, or "
             f"`srun --mpi=pmi2` for MPICH and `srun --mpi=pmix` for Open MPI"
         )
-    return world
+    mismatch = LauncherError(problem)
+    mismatch.told = rank != 0
+    raise mismatch
 
 
 def _merge_buffers(ours: Any, theirs: Any, datatype: Any) -> None:

@@ -1,6 +1,7 @@
 """Predict: members and `test.zarr`, `survey.zarr` in; catalogues out. One process, or many under MPI."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from starnet_hpc import provenance
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import MissingInputError, PredictionError, StarnetError, StoreMismatchError
 from starnet_hpc.instruments import load_instrument
-from starnet_hpc.networks import Member, TrainedOn, describe_members, load_member
+from starnet_hpc.networks import Combined, Member, TrainedOn, describe_members, load_member
 from starnet_hpc.predict.catalogue import catalogue_columns, write_fits, write_parquet
 from starnet_hpc.predict.flagging import flag_rows
 from starnet_hpc.predict.ranks import Ranks, started_ranks
@@ -22,6 +23,7 @@ from starnet_hpc.progress import StageLog, stage_log
 from starnet_hpc.stores import Store, open_store, read_json, write_json
 
 _STORES = ("test", "survey")
+_MOST_LISTED = 20
 
 
 @dataclass(frozen=True)
@@ -46,31 +48,40 @@ def predict(config: ExperimentConfig) -> list[Path]:
         PredictionError: some units failed; the others are kept, and a rerun does only what failed.
         LauncherError: the MPI launcher and the MPI library do not belong together.
     """
-    with started_ranks() as ranks, stage_log("predict", config.run_dir, quiet=not ranks.first) as log:
+    with started_ranks() as ranks, _log(config, ranks) as log:
         device = _device(config)
         # Threads change the order of sums inside a network, so their number is part of the recipe, not of the machine.
         torch.set_num_threads(config.predict.threads)
-        digests, trained_on = ranks.agree(lambda: describe_members([_best(config, m) for m in range(config.ensemble.members)]))
+        digests, trained_on = ranks.agree(
+            lambda: describe_members([_best(config, m) for m in range(config.ensemble.members)])
+        )
         tasks = ranks.agree(lambda: _tasks(config, digests, trained_on, device))
         if ranks.size > 1:
             log.info("%d ranks", ranks.size)
+        failures: list[str] = []
         for task in tasks:
-            _predict_store(config, task, ranks, device, log)
-        if ranks.first:
-            for task in tasks:
-                _join(config, task, trained_on, log)
-        ranks.gather(None)
+            failed = _predict_store(config, task, ranks, device, log)
+            failures += failed
+            if not failed:
+                ranks.first_does(_join, config, task, trained_on, log)
+        ranks.first_does(_raise_failures, failures)
         return [config.catalogue(task.name) for task in tasks]
 
 
-def _predict_store(config: ExperimentConfig, task: _Task, ranks: Ranks, device: str, log: StageLog) -> None:
-    """Predict the units of one store that are not there yet; every rank takes part."""
+def _log(config: ExperimentConfig, ranks: Ranks) -> AbstractContextManager[StageLog]:
+    name = "predict" if ranks.first else f"predict-rank{ranks.rank}"
+    return stage_log(name, config.run_dir, quiet=not ranks.first)
+
+
+def _predict_store(config: ExperimentConfig, task: _Task, ranks: Ranks, device: str, log: StageLog) -> list[str]:
+    """Predict the units of one store that are not there yet; every rank takes part, and gets all ranks' failures."""
     task.folder.mkdir(parents=True, exist_ok=True)
     todo = [unit for unit in range(task.units) if read_unit(unit_path(task.folder, unit), task.recipe) is None]
     todo = ranks.gather(todo)[0]  # one rank's view of the file system decides for all
     mine = share(ranks.rank, ranks.size, len(todo), config.ensemble.members, config.predict.ranks_per_shard)
     line = ranks.line(mine.line)
-    members = ranks.agree(lambda: [load_member(_best(config, m), device) for m in mine.members])
+    # Who has no unit to do needs no members: a rerun with nothing left to do is quick.
+    members = ranks.agree(lambda: [load_member(_best(config, m), device) for m in mine.members if mine.units])
     tellurics = load_instrument(config.instrument).tellurics()
     failures: list[str] = []
     rows_here = sum(len(unit_rows(task.store, todo[n], config.predict.shard_rows)) for n in mine.units)
@@ -80,18 +91,31 @@ def _predict_store(config: ExperimentConfig, task: _Task, ranks: Ranks, device: 
             unit = todo[number]
             rows = unit_rows(task.store, unit, config.predict.shard_rows)
             slots, problem = _attempt(task, rows, members, tellurics, config, device)
-            if line.failed(problem is not None):
-                failures.append(f"rows {rows.start}-{rows.stop - 1} of {task.store.path}: {problem or 'failed on another rank'}")
-                continue
-            total = line.reduce(slots)
-            if total is not None:
-                write_unit(unit_path(task.folder, unit), fold(total), task.recipe)
+            if not line.failed(problem is not None):
+                total = line.reduce(slots)
+                if total is not None:
+                    problem = _keep(task, unit, fold(total))
+            if problem is not None:
+                failures.append(f"rows {rows.start}-{rows.stop - 1} of {task.store.path}: {problem}")
             bar.advance(len(rows))
-    told = [message for rank in ranks.gather(failures) for message in rank]
-    if told:
-        error = PredictionError("these units failed, all others are kept; run the same command again:\n  " + "\n  ".join(told))
-        error.told = not ranks.first
-        raise error
+    return [message for rank in ranks.gather(failures) for message in rank]
+
+
+def _raise_failures(failures: list[str]) -> None:
+    if failures:
+        shown = [*failures[:_MOST_LISTED], *([f"... {len(failures)} in all"] if len(failures) > _MOST_LISTED else [])]
+        raise PredictionError(
+            "these units failed, all others are kept; run the same command again:\n  " + "\n  ".join(shown)
+        )
+
+
+def _keep(task: _Task, unit: int, prediction: Combined) -> str | None:
+    """Write a unit; return what went wrong, if anything did: the other ranks go on, and must not wait for this one."""
+    try:
+        write_unit(unit_path(task.folder, unit), prediction, task.recipe)
+    except (StarnetError, OSError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def _attempt(
@@ -116,7 +140,9 @@ def _attempt(
 def _tasks(config: ExperimentConfig, digests: list[str], trained_on: TrainedOn, device: str) -> list[_Task]:
     names = [name for name in _STORES if (config.store(name) / "zarr.json").exists()]
     if config.survey is not None and "survey" not in names:
-        raise MissingInputError(f"{config.store('survey')}: no such store; make it first with `starnet-hpc observe CONFIG`")
+        raise MissingInputError(
+            f"{config.store('survey')}: no such store; make it first with `starnet-hpc observe CONFIG`"
+        )
     if not names:
         raise MissingInputError(f"{config.run_dir}: neither test.zarr nor survey.zarr is there; nothing to predict")
     return [_task(config, name, digests, trained_on, device) for name in names]
@@ -156,16 +182,19 @@ def _join(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: Sta
     """Write the catalogue from all units, unless the one that is there is of the same recipe."""
     path = config.catalogue(task.name)
     mark = task.folder / "catalogue.json"
-    if path.exists() and mark.exists() and read_json(mark).get("recipe") == task.recipe:
+    there = path.exists() and path.with_suffix(".parquet").exists() and mark.exists()
+    if there and read_json(mark).get("recipe") == task.recipe:
         log.info("%s: complete already, %d rows", path, len(task.store))
         return
     tables = [read_unit(unit_path(task.folder, unit), task.recipe) for unit in range(task.units)]
     whole = [table for table in tables if table is not None]
+    if len(whole) != task.units or sum(table.mean.shape[0] for table in whole) != len(task.store):
+        raise PredictionError(
+            f"{task.folder}: {len(whole)} of {task.units} units are there; run the same command again"
+        )
     mean, aleatoric, epistemic = (
         np.concatenate([getattr(table, part) for table in whole]) for part in ("mean", "aleatoric", "epistemic")
     )
-    if len(whole) != task.units or mean.shape[0] != len(task.store):
-        raise PredictionError(f"{task.folder}: {len(whole)} of {task.units} units are there; run the same command again")
     flags = flag_rows(task.store, mean, trained_on)
     identifiers = _identifiers(task)
     parts = (mean, np.hypot(aleatoric, epistemic), aleatoric, epistemic)
@@ -180,7 +209,9 @@ def _identifiers(task: _Task) -> NDArray[np.object_]:
     if task.store.has("id"):
         identifiers = task.store.column("id")
         if len(set(identifiers)) != identifiers.size:
-            raise PredictionError(f"{task.store.path}: identifiers are not unique; run `starnet-hpc observe CONFIG` again")
+            raise PredictionError(
+                f"{task.store.path}: identifiers are not unique; run `starnet-hpc observe CONFIG` again"
+            )
         return identifiers
     return np.array([f"{task.name}-{row:07d}" for row in range(len(task.store))], dtype=object)
 
@@ -193,5 +224,3 @@ def _device(config: ExperimentConfig) -> str:
     if config.predict.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return config.predict.device
-
-

@@ -1,6 +1,8 @@
 """One unit of work: the labels that some members give to some rows of a store."""
 
 import io
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +91,7 @@ def read_unit(path: Path, recipe: str) -> UnitTable | None:
             if str(saved["recipe"]) != recipe:
                 return None
             return UnitTable(saved["mean"], saved["aleatoric"], saved["epistemic"])
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
 
 

@@ -4,19 +4,33 @@ from starnet_hpc.stores.build import StoreBuild, building, finished, write_shard
 from starnet_hpc.stores.files import explain_full_disk, only_writer, read_json, write_atomically, write_json
 from starnet_hpc.stores.layout import Layout
 from starnet_hpc.stores.reading import MappedRows, Store, is_complete, open_store
+from starnet_hpc.stores.verification import (
+    Damage,
+    ShardCheck,
+    check_columns,
+    check_shards,
+    discard_damaged,
+    unfinished_shards,
+)
 
 __all__ = [
+    "Damage",
     "Layout",
     "MappedRows",
+    "ShardCheck",
     "Store",
     "StoreBuild",
     "building",
+    "check_columns",
+    "check_shards",
+    "discard_damaged",
     "explain_full_disk",
     "finished",
     "is_complete",
     "only_writer",
     "open_store",
     "read_json",
+    "unfinished_shards",
     "write_atomically",
     "write_json",
     "write_shard",

@@ -1,7 +1,8 @@
 """Writing a store: whole shards, a marker after each, and `complete` only when all of them are there.
 
-One process owns the build (`StoreBuild`); any number of workers call `write_shard`, each for shards of its own. A killed
-build is taken up again by the next one: shards whose marker is there and matches are kept, the others are written anew.
+One process owns the build (`StoreBuild`); any number of workers call `write_shard`, each for shards of its own. A
+killed build is taken up again by the next one: shards whose marker is there and matches are kept, the others are
+written anew.
 """
 
 import shutil
@@ -16,11 +17,14 @@ import zarr
 from numpy.typing import NDArray
 
 from starnet_hpc import provenance
-from starnet_hpc.errors import StoreMismatchError
-from starnet_hpc.stores.files import explain_full_disk, only_writer, read_json, write_json
-from starnet_hpc.stores.layout import Layout, create_arrays, write_column
+from starnet_hpc.errors import StarnetError, StoreDamagedError, StoreMismatchError
+from starnet_hpc.stores.columns import UNREADABLE, WAVELENGTH, damaged_columns, flush_columns, write_columns
+from starnet_hpc.stores.files import explain_full_disk, flush, only_writer, remove_leftovers, write_json
+from starnet_hpc.stores.layout import Layout, create_arrays, shard_file
+from starnet_hpc.stores.markers import is_whole, marker_folder, marker_path, read_marker
 
 FORMAT_VERSION = 1
+"""Of what `open_store` finds; raised when older versions of the package would misread it."""
 
 
 @dataclass(frozen=True)
@@ -34,40 +38,38 @@ class StoreBuild:
     """Whether an earlier run finished the store from the same recipe: nothing is left to do."""
 
     def missing(self) -> list[int]:
-        """Return the shards that have no matching marker yet."""
-        return [] if self.complete else [s for s in range(self.layout.shards) if self._marker(s) is None]
+        """Return the shards that have no matching marker, or no whole file, yet."""
+        return [] if self.complete else [s for s in range(self.layout.shards) if not self._is_done(s)]
 
     def finalise(self, columns: Mapping[str, NDArray[Any]] | None = None, **attributes: Any) -> None:
         """Merge the markers, write columns that only the shards could tell, and mark the store complete."""
-        markers = [self._marker(shard) for shard in range(self.layout.shards)]
-        if any(marker is None for marker in markers):
+        if self.missing():
             raise RuntimeError(f"{self.path}: finalise was called with shards missing")
         with explain_full_disk(self.path):
             group = zarr.open_group(self.path, mode="r+")
-            for name, values in (columns or {}).items():
-                write_column(group, name, values)
-            digests = [marker["digest"] for marker in markers if marker]
+            write_columns(group, columns or {})
+            digests = [marker["digest"] for marker in self._markers()]
             content = provenance.digest_recipe({"shards": digests, "recipe": self.recipe_digest})
+            flush_columns(self.path)
             group.attrs.update({**attributes, "content_digest": content, "complete": True})
+            flush(self.path / "zarr.json")
 
     def discard(self) -> None:
         """Remove what was written, because nothing of it can be used."""
-        for folder in (marker_path(self.path, 0).parent, self.path):
+        for folder in (marker_folder(self.path), self.path):
             shutil.rmtree(folder, ignore_errors=True)
 
     def facts(self) -> Iterator[dict[str, Any]]:
-        """Yield what `write_shard` was told about each shard, in the order of the rows."""
-        for shard in range(self.layout.shards):
-            marker = self._marker(shard)
-            if marker is not None:
-                yield marker["facts"]
+        """Return what `write_shard` was told about each shard, in the order of the rows."""
+        return (marker["facts"] for marker in self._markers())
 
-    def _marker(self, shard: int) -> dict[str, Any] | None:
-        try:
-            marker: dict[str, Any] = read_json(marker_path(self.path, shard))
-        except (FileNotFoundError, ValueError):
-            return None
-        return marker if marker.get("recipe") == self.recipe_digest else None
+    def _is_done(self, shard: int) -> bool:
+        marker = read_marker(self.path, shard, self.recipe_digest)
+        return marker is not None and is_whole(self.path, self.layout, shard)
+
+    def _markers(self) -> Iterator[dict[str, Any]]:
+        found = (read_marker(self.path, shard, self.recipe_digest) for shard in range(self.layout.shards))
+        return (marker for marker in found if marker is not None)
 
 
 @contextmanager
@@ -101,6 +103,8 @@ def building(
             _begin(path, layout, wavelength, columns, {**attributes, **_head(recipe, digest)})
         elif found.get("recipe_digest") != digest:
             raise _mismatch(path, recipe, found.get("recipe", {}))
+        elif not found.get("complete"):
+            _resume(path, {WAVELENGTH: wavelength, **columns})
         yield StoreBuild(path, layout, digest, bool(found and found.get("complete")))
 
 
@@ -124,7 +128,12 @@ def finished(path: Path, recipe: Mapping[str, Any]) -> bool:
 
 
 def write_shard(
-    path: Path, layout: Layout, recipe_digest: str, shard: int, flux: NDArray[np.floating[Any]], facts: Mapping[str, Any]
+    path: Path,
+    layout: Layout,
+    recipe_digest: str,
+    shard: int,
+    flux: NDArray[np.floating[Any]],
+    facts: Mapping[str, Any],
 ) -> str:
     """Write one whole shard at once, then its marker; return the digest of its content.
 
@@ -135,22 +144,29 @@ def write_shard(
         shard: which one.
         flux: [rows of the shard, pixels], of the store's dtype.
         facts: plain values to keep with the marker (bad rows, statistics, columns).
+
+    Raises:
+        StarnetError: a row has a flux that is not finite; nothing was written.
     """
     rows = layout.rows_of(shard)
     if flux.shape != (len(rows), layout.pixels) or flux.dtype != layout.dtype:
-        raise ValueError(f"shard {shard} needs {(len(rows), layout.pixels)} {layout.dtype}, got {flux.shape} {flux.dtype}")
+        raise ValueError(
+            f"shard {shard} needs {(len(rows), layout.pixels)} {layout.dtype}, got {flux.shape} {flux.dtype}"
+        )
+    finite = np.isfinite(flux).all(axis=1)
+    if not finite.all():
+        raise StarnetError(
+            f"{path}, row {rows[int(np.argmin(finite))]}: the flux is not finite, or too large for {layout.dtype}"
+        )
     digest = provenance.digest_array(flux)
     with explain_full_disk(path):
-        array = zarr.open_group(path, mode="r+")["flux"]
-        assert isinstance(array, zarr.Array)
+        # What a damaged shard holds must not be read, which Zarr would do to fill a short last one up.
+        shard_file(path, shard).unlink(missing_ok=True)
+        array = zarr.open_array(path / "flux", mode="r+")
         array[rows.start : rows.stop] = flux
+        flush(shard_file(path, shard))  # or the marker might outlive the shard when a machine goes down
         write_json(marker_path(path, shard), {"recipe": recipe_digest, "digest": digest, "facts": dict(facts)})
     return digest
-
-
-def marker_path(path: Path, shard: int) -> Path:
-    """Return where the marker of a shard of the store `path` lies (beside the store, which stays pure Zarr)."""
-    return path.with_suffix(".markers") / f"shard-{shard:06d}.json"
 
 
 def _head(recipe: Mapping[str, Any], digest: str) -> dict[str, Any]:
@@ -173,9 +189,28 @@ def _mismatch(path: Path, ours: Mapping[str, Any], theirs: Mapping[str, Any]) ->
 
 
 def _found_attributes(path: Path) -> dict[str, Any] | None:
-    if not (path / "zarr.json").exists():
-        return None
-    return dict(zarr.open_group(path, mode="r").attrs)
+    return dict(open_group(path).attrs) if (path / "zarr.json").exists() else None
+
+
+def open_group(path: Path) -> zarr.Group:
+    """Return the group of a store that is there, complete or not.
+
+    Raises:
+        StoreDamagedError: its metadata cannot be read.
+        StoreMismatchError: a later version of the package made it.
+    """
+    try:
+        group = zarr.open_group(path, mode="r")
+        version = group.attrs.get("store_format")
+    except UNREADABLE as error:
+        raise StoreDamagedError(
+            f"{path}: its zarr.json cannot be read ({error}); remove this store to have it made anew"
+        ) from None
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise StoreMismatchError(
+            f"{path}: was made by a later version of starnet_hpc (format {version}); install that one"
+        )
+    return group
 
 
 def _begin(
@@ -187,10 +222,23 @@ def _begin(
 ) -> None:
     """Create the empty store aside and rename it, so that a store is never there with half of its columns."""
     aside = path.with_name(f".{path.name}.partial")
-    markers = marker_path(path, 0).parent
+    markers = marker_folder(path)
     for leftover in (aside, markers, path):
         shutil.rmtree(leftover, ignore_errors=True)
     with explain_full_disk(path):
         create_arrays(aside, layout, wavelength, columns, attributes)
         markers.mkdir(parents=True)
+        flush(aside)
         aside.rename(path)
+
+
+def _resume(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Clear up after a killed build, and write columns again whose bytes are not what they were."""
+    markers = marker_folder(path)
+    with explain_full_disk(path):
+        markers.mkdir(parents=True, exist_ok=True)
+        for folder in (path, markers):
+            remove_leftovers(folder)
+        bad = set(damaged_columns(open_group(path)))
+        write_columns(zarr.open_group(path, mode="r+"), {name: columns[name] for name in columns if name in bad})
+        flush_columns(path)

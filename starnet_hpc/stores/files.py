@@ -5,6 +5,7 @@ import errno
 import fcntl
 import json
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -20,7 +21,8 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Raises:
         StorageFullError: the disk or the quota is full; whatever stood at `path` before is untouched.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # Not the process's number: the jobs of an array write the same file from several machines.
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     with explain_full_disk(path):
         try:
             with aside.open("wb") as file:
@@ -40,8 +42,22 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Return the value in a JSON file."""
+    """Return the value in a JSON file; ValueError if it is none."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def flush(path: Path) -> None:
+    """Make sure that a file, or all files of a folder, are on the disk and not only in the machine's memory."""
+    for file in [path] if path.is_file() else path.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed writers left in a folder: files of theirs that were never renamed into place."""
+    for file in folder.rglob("*.partial"):
+        file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -9,8 +9,12 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from starnet_hpc.stores.columns import WAVELENGTH, write_columns
+
 _INNER_ROWS = 16
-"""Rows of an inner chunk: whole shards then read at the disk's rate, and single rows not much slower (docs/stores.md)."""
+"""Rows of an inner chunk: whole shards read at the disk's rate, and single rows not much slower (docs/stores.md)."""
+_INDEX_ENTRY, _INDEX_CHECKSUM = 16, 4
+"""Bytes: at the end of a shard stand offset and length of each inner chunk, and a checksum of these."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Layout:
     shard_rows: int
     dtype: Literal["float16", "float32"] = "float32"
     mapped: bool = False
-    """Plain uncompressed files that can be memory-mapped row by row, instead of shards with inner chunks."""
+    """Plain uncompressed files of which single rows can be read, instead of shards with inner chunks."""
 
     @property
     def shards(self) -> int:
@@ -38,6 +42,20 @@ class Layout:
         """Rows of a chunk inside a shard: the largest divisor of `shard_rows` up to 16."""
         return max(n for n in range(1, min(_INNER_ROWS, self.shard_rows) + 1) if self.shard_rows % n == 0)
 
+    def bytes_of(self, shard: int) -> int:
+        """Return the size of a finished shard's file."""
+        row = self.pixels * np.dtype(self.dtype).itemsize
+        if self.mapped:
+            return self.shard_rows * row  # Zarr pads the last file
+        written = -(-len(self.rows_of(shard)) // self.inner_rows)
+        index = _INDEX_ENTRY * (self.shard_rows // self.inner_rows) + _INDEX_CHECKSUM
+        return written * self.inner_rows * row + index
+
+
+def shard_file(path: Path, shard: int) -> Path:
+    """Return the file in which a shard of the store `path` lies."""
+    return path / "flux" / "c" / str(shard) / "0"
+
 
 def create_arrays(
     path: Path,
@@ -48,31 +66,15 @@ def create_arrays(
 ) -> None:
     """Create an empty store: `wavelength` and small `columns` [rows, ...] filled in, `flux` waiting for its shards."""
     group = zarr.create_group(path, overwrite=False, attributes=dict(attributes))
-    group.create_array("wavelength", data=np.asarray(wavelength, dtype=np.float64), compressors=None)
-    group["wavelength"].attrs.update({"unit": "Angstrom", "medium": "air"})
-    flux_shape = (layout.rows, layout.pixels)
     block = (layout.shard_rows, layout.pixels)
     # Flux is nearly noise and packs only 1.2 times, so it is stored as it is: reading then costs no CPU.
-    if layout.mapped:
-        group.create_array("flux", shape=flux_shape, chunks=block, dtype=layout.dtype, compressors=None, fill_value=np.nan)
-    else:
-        group.create_array(
-            "flux",
-            shape=flux_shape,
-            chunks=(layout.inner_rows, layout.pixels),
-            shards=block,
-            dtype=layout.dtype,
-            compressors=None,
-            fill_value=np.nan,
-        )
-    for name, values in columns.items():
-        write_column(group, name, values)
-
-
-def write_column(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
-    """Write one value (or one short vector) a row, in a single chunk, replacing what was there."""
-    if values.dtype.kind in "UOT":
-        array = group.create_array(name, shape=values.shape, chunks=values.shape, dtype="str", overwrite=True)
-        array[...] = values.astype(object)
-    else:
-        group.create_array(name, data=values, chunks=values.shape, overwrite=True)
+    group.create_array(
+        "flux",
+        shape=(layout.rows, layout.pixels),
+        chunks=block if layout.mapped else (layout.inner_rows, layout.pixels),
+        shards=None if layout.mapped else block,
+        dtype=layout.dtype,
+        compressors=None,
+        fill_value=np.nan,
+    )
+    write_columns(group, {WAVELENGTH: wavelength, **columns})

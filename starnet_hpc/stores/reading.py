@@ -1,5 +1,7 @@
 """Reading finished stores."""
 
+import os
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,9 +11,13 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from starnet_hpc.errors import MissingInputError, StoreIncompleteError
-from starnet_hpc.stores.build import marker_path
-from starnet_hpc.stores.layout import Layout
+from starnet_hpc.errors import MissingInputError, StoreDamagedError, StoreIncompleteError
+from starnet_hpc.stores.build import open_group
+from starnet_hpc.stores.layout import Layout, shard_file
+from starnet_hpc.stores.markers import is_whole, marker_folder
+
+_OPEN_FILES = 256
+"""Files of a `mapped` store that a process keeps open; systems allow as few as 1,024."""
 
 
 @dataclass(frozen=True)
@@ -67,31 +73,64 @@ class Store:
         return np.asarray(self._array("flux")[start:stop])
 
     def mapped_rows(self) -> "MappedRows":
-        """Return the fluxes as memory-mapped rows; only for stores whose layout is `mapped`."""
+        """Return the fluxes for reading row by row; only for stores whose layout is `mapped`."""
         return MappedRows(self.path, self.layout)
 
     def _array(self, name: str) -> zarr.Array[Any]:
         array = self.group[name]
-        assert isinstance(array, zarr.Array)
+        if not isinstance(array, zarr.Array):
+            raise KeyError(f"{self.path}: {name} is a group of columns, not a column")
         return array
 
 
 class MappedRows:
-    """Single rows of a `mapped` store straight from the page cache, shared by all processes of a machine."""
+    """Single rows of a `mapped` store straight from the page cache, which all processes of a machine share.
+
+    Rows are read, not memory-mapped: pages of a map count as the memory of each process that touches them, a truncated
+    file kills the process, and parallel file systems read maps in small pieces.
+    """
 
     def __init__(self, path: Path, layout: Layout) -> None:
         if not layout.mapped:
-            raise ValueError(f"{path} is not laid out for memory mapping")
-        self._files = [path / "flux" / "c" / str(shard) / "0" for shard in range(layout.shards)]
-        self._layout = layout
-        self._maps: dict[int, NDArray[np.float32]] = {}
+            raise ValueError(f"{path} is not laid out for reading single rows")
+        self._path, self._layout = path, layout
+        self._files: OrderedDict[int, _OpenFile] = OrderedDict()
 
     def __getitem__(self, row: int) -> NDArray[np.float32]:
+        """Return the fluxes of one row [pixels].
+
+        Raises:
+            StoreDamagedError: the row's file is not there, or too short.
+        """
         shard, inside = divmod(row, self._layout.shard_rows)
-        if shard not in self._maps:
-            shape = (self._layout.shard_rows, self._layout.pixels)  # Zarr pads the last file to full size
-            self._maps[shard] = np.memmap(self._files[shard], dtype=self._layout.dtype, mode="r", shape=shape)
-        return self._maps[shard][inside]
+        size = self._layout.pixels * np.dtype(self._layout.dtype).itemsize
+        data = os.pread(self._file(shard).number, size, inside * size)
+        if len(data) < size:
+            raise _damaged(self._path, self._layout, shard)
+        return np.frombuffer(data, dtype=self._layout.dtype)
+
+    def _file(self, shard: int) -> "_OpenFile":
+        file = self._files.pop(shard, None)
+        if file is None:
+            try:
+                file = _OpenFile(shard_file(self._path, shard))
+            except FileNotFoundError:
+                raise _damaged(self._path, self._layout, shard) from None
+        self._files[shard] = file  # last in the order of use
+        if len(self._files) > _OPEN_FILES:
+            self._files.popitem(last=False)
+        return file
+
+
+class _OpenFile:
+    """A file that is closed when nobody refers to it any more: another thread may be reading what one gives up."""
+
+    def __init__(self, path: Path) -> None:
+        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        if hasattr(self, "number"):
+            os.close(self.number)
 
 
 def open_store(path: Path, *, made_by: str) -> Store:
@@ -104,19 +143,32 @@ def open_store(path: Path, *, made_by: str) -> Store:
     Raises:
         MissingInputError: there is no store.
         StoreIncompleteError: it was never finished.
+        StoreDamagedError: a file of it is missing or truncated.
     """
     if not (path / "zarr.json").exists():
         raise MissingInputError(f"{path}: no such store; make it first with `starnet-hpc {made_by} CONFIG`")
-    store = Store(path, zarr.open_group(path, mode="r"))
+    store = Store(path, open_group(path))
+    layout = store.layout
     if not store.attributes.get("complete"):
-        done = len(list(marker_path(path, 0).parent.glob("shard-*.json")))
+        done = len(list(marker_folder(path).glob("shard-*.json")))
         raise StoreIncompleteError(
-            f"{path}: only {done} of {store.layout.shards} shards are there; "
+            f"{path}: was not finished ({done} of {layout.shards} shards are there); "
             f"run `starnet-hpc {made_by} CONFIG` again to finish it"
         )
+    for shard in range(layout.shards):  # Zarr would read a lost file as NaN
+        if not is_whole(path, layout, shard):
+            raise _damaged(path, layout, shard)
     return store
 
 
 def is_complete(path: Path) -> bool:
     """Whether a finished store lies at `path`."""
-    return (path / "zarr.json").exists() and bool(zarr.open_group(path, mode="r").attrs.get("complete"))
+    return (path / "zarr.json").exists() and bool(open_group(path).attrs.get("complete"))
+
+
+def _damaged(path: Path, layout: Layout, shard: int) -> StoreDamagedError:
+    rows = layout.rows_of(shard)
+    return StoreDamagedError(
+        f"{path}: the file of shard {shard} (rows {rows.start} to {rows.stop - 1}) is missing or truncated; "
+        f"`starnet-hpc verify CONFIG --mend` makes ready for it to be made anew"
+    )

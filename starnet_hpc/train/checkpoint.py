@@ -50,7 +50,7 @@ def load(path: Path, digest: str, world: int) -> tuple[Progress, dict[str, Any]]
     saved = _read(path, digest)
     if saved is None:
         return None
-    progress, ranks = Progress(**saved.pop("progress")), saved.pop("world")
+    progress, ranks = saved.pop("progress"), saved.pop("world")
     if ranks != world and not progress.finished:
         raise StoreMismatchError(
             f"{path} was begun with {ranks} processes and cannot go on with {world}: start it with {ranks}, "
@@ -66,7 +66,7 @@ def is_finished(path: Path, digest: str) -> bool:
         StoreMismatchError: the checkpoint belongs to another configuration or other data.
     """
     saved = _read(path, digest)
-    return saved is not None and bool(saved["progress"]["finished"])
+    return saved is not None and bool(saved["progress"].finished)
 
 
 def write_history(path: Path, history: list[dict[str, float]]) -> None:
@@ -83,7 +83,8 @@ def _read(path: Path, digest: str) -> dict[str, Any] | None:
         # Mapped: who asks only for the progress does not read the weights.
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         found = saved.pop("digest")
-    except (FileNotFoundError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError):
+        saved["progress"] = Progress(**saved["progress"])
+    except (FileNotFoundError, RuntimeError, EOFError, ValueError, KeyError, TypeError, pickle.UnpicklingError):
         return None
     if found != digest:
         raise StoreMismatchError(

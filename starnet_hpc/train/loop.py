@@ -62,12 +62,16 @@ class Trainer:
         self.network = network
         self.optimizer = make_optimizer(network, config)
         self.progress = Progress()
-        self._model = ranks.parallel(network)
+        self._model = network
         self._config, self._ranks, self._mask = config, ranks, mask
         self._train, self._valid = data
         self._seed, self._member, self._steps = seed, member, steps
         self._plateau = Plateau(config.plateau_patience, config.stop_patience)
         self._local_batch = config.batch_size // ranks.world
+
+    def span_ranks(self) -> None:
+        """Train together with the other processes; all of them must come here."""
+        self._model = self._ranks.parallel(self.network)
 
     def restore(self, progress: Progress, network: dict[str, Tensor], optimizer: dict[str, Tensor]) -> None:
         """Go on from a checkpoint's states."""
@@ -114,16 +118,14 @@ class Trainer:
         flux = self._mask.train(flux, batch.rows.to(flux.device), now.epoch)
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._loss(flux, labels)
-        loss.backward()
-        if self._config.clip_gradient is not None:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._config.clip_gradient)
+        torch.autograd.backward(loss)
+        # Of the gradient that all ranks share; looked at before it can spoil the weights, and a checkpoint after them.
+        largest = self._config.clip_gradient if self._config.clip_gradient is not None else math.inf
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), largest).item()
+        mean = self._ranks.sum(loss.detach().clone()).item() / self._ranks.world
+        if not (math.isfinite(mean) and math.isfinite(norm)):
+            raise self._diverged(f"the loss is {mean:g} and the gradient's norm {norm:g}", f"step {now.step + 1}")
         self.optimizer.step()
-        mean = float(self._ranks.sum(loss.detach().clone()).item()) / self._ranks.world
-        if not math.isfinite(mean):
-            raise TrainingError(
-                f"member {self._member}: the loss is {mean} at epoch {now.epoch + 1}, step {now.step + 1}; lower "
-                f"train.learning_rate or set train.clip_gradient (the last good state is kept)"
-            )
         return mean
 
     def _loss(self, flux: Tensor, labels: Tensor) -> Tensor:
@@ -135,6 +137,8 @@ class Trainer:
         now = self.progress
         train_loss = now.loss_sum / max(now.step, 1)
         valid_loss = self._validate()
+        if not math.isfinite(valid_loss):
+            raise self._diverged(f"the validation loss is {valid_loss:g}", "its end")
         self._plateau.observe(valid_loss)
         row = {
             "epoch": now.epoch + 1,
@@ -152,8 +156,16 @@ class Trainer:
         early = self._config.schedule == "plateau" and self._plateau.exhausted
         now.finished = now.epoch >= self._config.epochs or early
         now.plateau = asdict(self._plateau)
-        events.checkpoint()
         events.epoch_done(row)
+        events.checkpoint()
+
+    def _diverged(self, what: str, when: str) -> TrainingError:
+        return self._ranks.tell_once(
+            TrainingError(
+                f"member {self._member}: {what} in epoch {self.progress.epoch + 1} at {when}; lower "
+                f"train.learning_rate or train.clip_gradient and train again (the last good state is kept)"
+            )
+        )
 
     @torch.no_grad()
     def _validate(self) -> float:
@@ -166,7 +178,7 @@ class Trainer:
             sums[0] += negative_log_likelihood(mean, variance, labels).double() * flux.shape[0]
             sums[1] += flux.shape[0]
         total, count = self._ranks.sum(sums).tolist()
-        return total / count
+        return float(total / count)
 
     def _learning_rate(self) -> float:
         if self._config.schedule == "plateau":

@@ -1,4 +1,6 @@
-"""Augmentations vii and viii, on the device: pixels set to zero, drawn anew each epoch as a function of row and epoch."""
+"""Augmentations vii and viii, on the device: pixels set to zero, a function of row and epoch."""
+
+import math
 
 import torch
 from torch import Tensor
@@ -18,10 +20,11 @@ class PixelMask:
             seed: of the experiment.
             member: number of the member.
             tellurics: pixels [pixels] that are always zero (bool).
-            fraction_max: at most this share of a spectrum's pixels is zeroed; the share itself is uniform in 0 to this.
+            fraction_max: at most this share of the pixels is zeroed; the expected share is uniform in 0 to this.
         """
         self._seed, self._member, self._max = seed, member, fraction_max
         self._keep = (~tellurics).float()
+        self._most = math.floor(fraction_max * tellurics.numel())
         self._any_telluric = bool(tellurics.any())
         self._pixels = torch.arange(tellurics.numel(), dtype=torch.int64, device=tellurics.device)
 
@@ -33,7 +36,10 @@ class PixelMask:
         share = self._max * _unit(rows, stream(self._seed, "train", self._member, "zero-share", epoch))
         place = rows[:, None] * self._pixels.numel() + self._pixels
         chance = _unit(place, stream(self._seed, "train", self._member, "zero-pixels", epoch))
-        return torch.where(chance < share[:, None], torch.zeros((), dtype=flux.dtype, device=flux.device), flux)
+        chosen = chance < share[:, None]
+        # Each pixel is drawn by itself, so that the count scatters about its share, and could pass the largest.
+        chosen &= chosen.cumsum(dim=1, dtype=torch.int32) <= self._most
+        return torch.where(chosen, torch.zeros((), dtype=flux.dtype, device=flux.device), flux)
 
     def always(self, flux: Tensor) -> Tensor:
         """Return flux [batch, pixels] with the telluric windows zeroed."""

@@ -1,22 +1,27 @@
 """torch.distributed's only door: the processes that train one member together."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from starnet_hpc.errors import LauncherError
+from starnet_hpc.errors import LauncherError, StarnetError
 from starnet_hpc.networks import span_ranks
 
 _PATIENCE = timedelta(minutes=10)
-"""A rank that does not answer for this long takes the others down."""
+"""A rank that does not answer for this long takes the others down; one that dies does so at once."""
+_LAUNCHED = ("SLURM_STEP_NUM_TASKS", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
+"""Where srun and mpiexec say how many processes they start."""
+
+Value = TypeVar("Value")
+Failure = TypeVar("Failure", bound=StarnetError)
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,11 @@ class Ranks:
         """Return the network with gradients averaged, and batch statistics taken, over all processes."""
         if self.world == 1:
             return network
-        span_ranks(network, _SumOverRanks.apply)
+        span_ranks(network, _Gather.apply)
         devices = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True)
+        return DistributedDataParallel(
+            network, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum of `values` over all processes."""
@@ -47,11 +54,34 @@ class Ranks:
             dist.all_reduce(values)
         return values
 
-    def any(self, flag: bool) -> bool:
-        """Return whether the flag is set on any process; all must ask at the same point."""
+    def agree(self, action: Callable[[], Value]) -> Value:
+        """Return `action()`, or raise on every process the error of the first one on which it failed."""
         if self.world == 1:
-            return flag
-        return bool(self.sum(torch.tensor([float(flag)], device=self.device)).item() > 0)
+            return action()
+        error: StarnetError | None = None
+        result: Any = None
+        try:
+            result = action()
+        except StarnetError as caught:
+            error = caught
+        for found in self.everyone(error):
+            if found is not None:
+                found.told = not self.first
+                raise found
+        return cast("Value", result)
+
+    def tell_once(self, error: Failure) -> Failure:
+        """Return an error that every process raises at the same point, marked so that only the first tells of it."""
+        error.told = not self.first
+        return error
+
+    def everyone(self, value: Value) -> list[Value]:
+        """Return the plain values of all processes, in their order."""
+        if self.world == 1:
+            return [value]
+        values: list[Any] = [None] * self.world
+        dist.all_gather_object(values, value)
+        return values
 
     def wait(self) -> None:
         """Return when all processes have come here."""
@@ -64,40 +94,78 @@ def joined_ranks() -> Iterator[Ranks]:
     """Join the other processes that torchrun, submitit or Slurm announced in the environment; alone without any.
 
     Raises:
-        LauncherError: the environment announces processes that cannot be reached, or contradicts itself.
+        LauncherError: the environment announces processes that cannot be reached, or contradicts itself; or one of the
+            processes was lost on the way.
     """
     world = _number("WORLD_SIZE", 1)
     rank, local_rank = _number("RANK", 0), _number("LOCAL_RANK", 0)
     device = _device(local_rank)
-    if world > 1:
-        if "MASTER_ADDR" not in os.environ:
-            raise LauncherError("WORLD_SIZE is set but MASTER_ADDR is not: start with torchrun, submitit, or alone")
-        backend = "nccl" if device.type == "cuda" else "gloo"
-        try:
-            dist.init_process_group(backend, rank=rank, world_size=world, timeout=_PATIENCE)
-        except (RuntimeError, ValueError) as error:
-            raise LauncherError(f"rank {rank} of {world} could not reach the others: {error}") from None
+    if world == 1:
+        _check_alone()
+        yield Ranks(0, 1, 1, device)
+        return
+    local_world = _number("LOCAL_WORLD_SIZE", 1)
+    own_gpus = device.type == "cuda" and local_world <= torch.cuda.device_count()  # NCCL wants one for each rank
+    _join(rank, world, "nccl" if own_gpus else "gloo")
     try:
-        yield Ranks(rank, world, _number("LOCAL_WORLD_SIZE", 1), device)
+        yield Ranks(rank, world, local_world, device)
+    except StarnetError:
+        raise
+    except RuntimeError as error:
+        if not _is_lost_contact(error):
+            raise
+        raise LauncherError(
+            f"rank {rank} of {world} lost contact with the others: one of them has died, or its machine has (its own "
+            f"messages tell more); run the same command again to go on from the last checkpoint"
+        ) from None
     finally:
-        if world > 1:
-            dist.destroy_process_group()
+        dist.destroy_process_group()
 
 
-class _SumOverRanks(torch.autograd.Function):
-    """The sum over all processes; its gradient is the sum of their gradients."""
+class _Gather(torch.autograd.Function):
+    """The tensors [world, ...] of all processes; the gradient of a process's own is the sum of all their gradients."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
-        total = values.clone()
-        dist.all_reduce(total)
-        return total
+        everyone = values.new_zeros((dist.get_world_size(), *values.shape))
+        everyone[dist.get_rank()] = values
+        # Zeros everywhere else: the sum is exact, and any backend has it.
+        dist.all_reduce(everyone)
+        return everyone
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]  # torch types it for any number
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         total = gradient.clone()
         dist.all_reduce(total)
-        return total
+        return total[dist.get_rank()]
+
+
+def _join(rank: int, world: int, backend: str) -> None:
+    if "MASTER_ADDR" not in os.environ:
+        raise LauncherError("WORLD_SIZE is set but MASTER_ADDR is not: start with torchrun, submitit, or alone")
+    try:
+        dist.init_process_group(backend, rank=rank, world_size=world, timeout=_PATIENCE)
+    except (RuntimeError, ValueError) as error:
+        raise LauncherError(f"rank {rank} of {world} could not reach the others: {_first_line(error)}") from None
+
+
+def _check_alone() -> None:
+    """Refuse to be one of several processes that srun or mpiexec started: each would train the member by itself."""
+    for name in _LAUNCHED:
+        if _number(name, 1) > 1:
+            raise LauncherError(
+                f"{name} says that {os.environ[name]} processes were started, but nothing tells them of each other: "
+                f"use `starnet-hpc ensemble CONFIG --executor slurm`, or `torchrun ... -m starnet_hpc.train CONFIG`"
+            )
+
+
+def _is_lost_contact(error: RuntimeError) -> bool:
+    """Whether this is how torch tells that another process is gone; gloo has no error class of its own."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error) or "onnection" in str(error)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _device(local_rank: int) -> torch.device:

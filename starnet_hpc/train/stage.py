@@ -1,62 +1,76 @@
 """Train: `train.zarr` and `valid.zarr` in; `members/KK/` out. One member, by one process or several."""
 
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from starnet_hpc import provenance
 from starnet_hpc.config import ExperimentConfig
-from starnet_hpc.errors import ConfigError, InterruptedRunError, StoreMismatchError
+from starnet_hpc.errors import ConfigError, InterruptedRunError, StoreMismatchError, TrainingError
 from starnet_hpc.instruments import load_instrument
 from starnet_hpc.interrupts import stop_requests
 from starnet_hpc.kernels.random import stream
-from starnet_hpc.networks import TrainedOn, build_network, load_member, save_dict
+from starnet_hpc.networks import TrainedOn, build_network, recipe_digest, save_dict
 from starnet_hpc.progress import Bar, StageLog, stage_log
-from starnet_hpc.stores import Store, open_store, write_atomically
+from starnet_hpc.stores import Store, only_writer, open_store, write_atomically
 from starnet_hpc.train import checkpoint
 from starnet_hpc.train.data import RankData, shards_of_rank, steps_per_epoch
 from starnet_hpc.train.loop import Events, Trainer
 from starnet_hpc.train.masks import PixelMask
 from starnet_hpc.train.ranks import Ranks, joined_ranks
 
+BEST = "best.pt"
+"""The trained member; not there before training has ended."""
+BEST_SO_FAR = "best-so-far.pt"
+LAST = "last.pt"
+"""The state from which training goes on."""
+
 
 def train(config: ExperimentConfig, member: int = 0) -> Path:
     """Train one member, or go on with it; return its `best.pt`.
 
     Raises:
+        ConfigError: there is no such member, or its processes cannot share shards and batches.
         MissingInputError, StoreIncompleteError: the training stores are not there or not finished.
         StoreMismatchError: the member's folder belongs to another configuration.
+        RunDirectoryBusyError: the member is being trained already.
         TrainingError: the loss is not finite.
+        LauncherError: processes that should train together cannot reach each other, or one of them was lost.
         InterruptedRunError: a signal asked to stop; the state was saved.
     """
     if not 0 <= member < config.ensemble.members:
-        raise ConfigError(f"--member {member}: ensemble.members is {config.ensemble.members}, so members are 0 to {config.ensemble.members - 1}")
-    train_store = open_store(config.store("train"), made_by="augment")
-    valid_store = open_store(config.store("valid"), made_by="augment")
+        count = config.ensemble.members
+        raise ConfigError(f"--member {member}: ensemble.members is {count}, so members are 0 to {count - 1}")
     folder = config.member_dir(member)
-    with joined_ranks() as ranks, stage_log(f"train-{member:02d}", config.run_dir, quiet=not ranks.first) as log:
-        _set_threads(config, ranks)
-        if ranks.first:
-            folder.mkdir(parents=True, exist_ok=True)
-        ranks.wait()
-        digest = provenance.digest_recipe(member_recipe(config, train_store, valid_store, member))
-        found = checkpoint.load(folder / "last.pt", digest, ranks.world)
-        if found and found[0].finished and (folder / "best.pt").exists():
-            log.info("member %d: trained already (%d epochs)", member, found[0].epoch)
-            return folder / "best.pt"
-        if found is None and (folder / "best.pt").exists() and load_member(folder / "best.pt").digest != digest:
-            raise StoreMismatchError(
-                f"{folder}: holds a member of another configuration; choose another run_dir, or remove the folder"
-            )
-        trainer, trained_on = _trainer(config, ranks, train_store, valid_store, member)
-        if found:
-            found[0].restarts += 1
-            trainer.restore(found[0], found[1]["network"], found[1]["optimizer"])
-            log.info("member %d: goes on at epoch %d, step %d", member, found[0].epoch + 1, found[0].step)
-        _run(trainer, trained_on, config, member, digest, log, ranks)
-    return folder / "best.pt"
+    with joined_ranks() as ranks, _log(config, member, ranks) as log:
+        stores = ranks.agree(lambda: _stores(config))
+        with _only_trainer(folder, ranks):
+            digest = provenance.digest_recipe(member_recipe(config, *stores, member))
+            found = ranks.agree(lambda: _found(folder, digest, ranks.world))
+            if len(set(ranks.everyone(found and (found[0].epoch, found[0].step)))) > 1:
+                raise ranks.tell_once(
+                    TrainingError(f"{folder}: not all processes see the same last.pt; run the same command again")
+                )
+            if found and found[0].finished:
+                if ranks.first:
+                    _publish(folder)
+                log.info("member %d: trained already (%d epochs)", member, found[0].epoch)
+                return folder / BEST
+            _set_threads(config, ranks)
+            trainer, trained_on = ranks.agree(lambda: _trainer(config, ranks, *stores, member))
+            trainer.span_ranks()
+            if found:
+                found[0].restarts += 1
+                trainer.restore(found[0], found[1]["network"], found[1]["optimizer"])
+                log.info("member %d: goes on at epoch %d, step %d", member, found[0].epoch + 1, found[0].step)
+            _run(trainer, trained_on, config, member, digest, log, ranks)
+    return folder / BEST
 
 
 def is_trained(config: ExperimentConfig, member: int) -> bool:
@@ -67,37 +81,84 @@ def is_trained(config: ExperimentConfig, member: int) -> bool:
         MissingInputError, StoreIncompleteError: the training stores are not there or not finished.
     """
     folder = config.member_dir(member)
-    train_store = open_store(config.store("train"), made_by="augment")
-    valid_store = open_store(config.store("valid"), made_by="augment")
-    digest = provenance.digest_recipe(member_recipe(config, train_store, valid_store, member))
-    return checkpoint.is_finished(folder / "last.pt", digest) and (folder / "best.pt").exists()
+    digest = provenance.digest_recipe(member_recipe(config, *_stores(config), member))
+    return checkpoint.is_finished(folder / LAST, digest) and (folder / BEST).exists()
 
 
 def member_recipe(config: ExperimentConfig, train_store: Store, valid_store: Store, member: int) -> dict[str, object]:
-    """Return everything that a member's weights are a function of (besides the number of processes), as plain values."""
+    """Return all that a member's weights are a function of, besides the number of processes; plain values."""
     instrument = load_instrument(config.instrument)
     return {
         "stage": "train",
         "member": member,
         "seed": config.seed,
-        "seeds": {name: _seed(config, member, name) for name in ("init", "order", "zero-pixels")},
+        "init": _seed(config, member, "init"),
         "train": train_store.content_digest,
         "valid": valid_store.content_digest,
         "tellurics": instrument.config.model_dump(mode="json")["tellurics"],
         "zero_fraction_max": config.augment.zero_fraction_max,
         "network": config.network.model_dump(mode="json"),
-        "training": config.train.model_dump(mode="json", exclude={"nodes", "gpus_per_node", "threads", "checkpoint_minutes"}),
+        "training": config.train.model_dump(
+            mode="json", exclude={"nodes", "gpus_per_node", "threads", "checkpoint_minutes"}
+        ),
     }
+
+
+def _stores(config: ExperimentConfig) -> tuple[Store, Store]:
+    """Return what is trained and what is validated on."""
+    return open_store(config.store("train"), made_by="augment"), open_store(config.store("valid"), made_by="augment")
+
+
+@contextmanager
+def _log(config: ExperimentConfig, member: int, ranks: Ranks) -> Iterator[StageLog]:
+    name = f"train-{member:02d}" if ranks.first else f"train-{member:02d}-rank{ranks.rank}"
+    with stage_log(name, config.run_dir, quiet=not ranks.first) as log:
+        yield log
+
+
+@contextmanager
+def _only_trainer(folder: Path, ranks: Ranks) -> Iterator[None]:
+    """Make the member's folder, and let nobody else train the same member meanwhile."""
+    with ExitStack() as held:
+        ranks.agree(lambda: held.enter_context(only_writer(folder)) if ranks.first else None)
+        folder.mkdir(exist_ok=True)
+        yield
+
+
+def _found(folder: Path, digest: str, world: int) -> tuple[checkpoint.Progress, dict[str, Any]] | None:
+    """Return what an earlier run left, None if there is nothing that could be continued.
+
+    Raises:
+        StoreMismatchError: the folder belongs to another configuration.
+    """
+    found = checkpoint.load(folder / LAST, digest, world)
+    if found is None:
+        if recipe_digest(folder / BEST) not in {None, digest}:
+            raise StoreMismatchError(
+                f"{folder}: holds a member of another configuration; choose another run_dir, or remove the folder"
+            )
+        return None
+    # The best weights are a file of their own: without them there is nothing to go on with.
+    best_is_there = (folder / BEST_SO_FAR).exists() or (found[0].finished and (folder / BEST).exists())
+    return found if best_is_there or not found[0].history else None
+
+
+def _publish(folder: Path) -> None:
+    """Let the best weights count as the member's: only now is it trained."""
+    if (folder / BEST_SO_FAR).exists():
+        (folder / BEST_SO_FAR).replace(folder / BEST)
 
 
 def _trainer(
     config: ExperimentConfig, ranks: Ranks, train_store: Store, valid_store: Store, member: int
 ) -> tuple[Trainer, TrainedOn]:
     trained_on = _trained_on(train_store)
-    local_batch = config.train.batch_size // ranks.world
     if config.train.batch_size % ranks.world:
-        raise ConfigError(f"train.batch_size {config.train.batch_size} cannot be shared equally by {ranks.world} processes")
-    steps = steps_per_epoch(train_store, ranks.world, local_batch)
+        raise ConfigError(
+            f"train.batch_size {config.train.batch_size} cannot be shared equally by {ranks.world} processes: choose a "
+            f"multiple of {ranks.world}"
+        )
+    steps = steps_per_epoch(train_store, ranks.world, config.train.batch_size // ranks.world)
     torch.manual_seed(_seed(config, member, "init"))
     network = build_network(config.network, train_store.layout.pixels, len(trained_on.label_names)).to(ranks.device)
     data = RankData(train_store, trained_on.scale, shards_of_rank(train_store, ranks.rank, ranks.world))
@@ -124,7 +185,7 @@ def _run(
     def save_checkpoint() -> None:
         if ranks.first:
             states = {"network": trainer.network.state_dict(), "optimizer": trainer.optimizer.state_dict()}
-            checkpoint.save(folder / "last.pt", digest, ranks.world, trainer.progress, states)
+            checkpoint.save(folder / LAST, digest, ranks.world, trainer.progress, states)
         ranks.wait()
 
     def save_best() -> None:
@@ -134,7 +195,7 @@ def _run(
                 trainer.network, config.network, trained_on, member, digest,
                 epoch=now.epoch, valid_loss=now.best_loss, world=ranks.world, software=provenance.software(),
             )  # fmt: skip
-            write_atomically(folder / "best.pt", lambda file: torch.save(saved, file))
+            write_atomically(folder / BEST_SO_FAR, lambda file: torch.save(saved, file))
 
     def tell(row: dict[str, float], bar: Bar) -> None:
         if ranks.first:
@@ -145,15 +206,28 @@ def _run(
             member, row["epoch"], row["train_loss"], row["valid_loss"], row["spectra_per_s"],
         )  # fmt: skip
 
-    with stop_requests() as stop, log.bar(f"member {member}", config.train.epochs, "epochs", done=trainer.progress.epoch) as bar:
+    with (
+        stop_requests() as stop,
+        log.bar(f"member {member}", config.train.epochs, "epochs", done=trainer.progress.epoch) as bar,
+    ):
         events = Events(lambda: bool(stop), save_checkpoint, save_best, lambda row: tell(row, bar))
         finished = trainer.run(events)
     if not finished:
         now = trainer.progress
-        raise InterruptedRunError(
+        error = InterruptedRunError(
             f"member {member}: asked to stop in epoch {now.epoch + 1} after step {now.step}; "
             f"the state is saved, run the same command again to go on"
         )
+        # An end that is meant (SIGTERM) outweighs a request to go on elsewhere, whichever process it came to.
+        error.signal = min((number for number in ranks.everyone(stop.signal) if number), default=None, key=_urgency)
+        raise ranks.tell_once(error)
+    if ranks.first:
+        _publish(folder)
+    ranks.wait()
+
+
+def _urgency(number: int) -> bool:
+    return number != signal.SIGTERM
 
 
 def _trained_on(store: Store) -> TrainedOn:
@@ -161,7 +235,10 @@ def _trained_on(store: Store) -> TrainedOn:
     std = attributes["label_std"]
     flat = [name for name, value in zip(store.label_names, std, strict=True) if not value > 0]
     if flat:
-        raise ConfigError(f"{store.path}: all spectra have the same {', '.join(flat)}, which cannot be learned; widen grid.cut or the draws")
+        raise ConfigError(
+            f"{store.path}: all spectra have the same {', '.join(flat)}, which cannot be learned; "
+            f"widen grid.cut or the draws of augment"
+        )
     return TrainedOn(
         label_names=list(store.label_names),
         label_mean=attributes["label_mean"],

@@ -92,12 +92,20 @@ def legend_above(drawn: Figure, axes: Axes, title: str = "") -> None:
         drawn.legend(handles, names, title=title or None, loc="outside upper center", ncols=max(len(handles), 1))
 
 
-def as_bytes(drawn: Figure, form: str) -> bytes:
-    """Return a figure as `png` or `pdf`, the same bytes for the same figure (no dates)."""
-    file = BytesIO()
-    metadata = {"CreationDate": None, "Producer": None, "Creator": None} if form == "pdf" else {"Software": None}
-    drawn.savefig(file, format=form, dpi=DPI, facecolor="white", metadata=metadata)
-    return file.getvalue()
+def rendered(drawn: Figure) -> dict[str, bytes]:
+    """Return a figure as `png` and `pdf`, the same bytes for the same figure (no dates)."""
+    drawn.draw_without_rendering()
+    drawn.set_layout_engine("none")  # what was laid out serves both forms
+    undated: dict[str, dict[str, str | None]] = {
+        "png": {"Software": None},
+        "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+    }
+    forms = {}
+    for form, metadata in undated.items():
+        file = BytesIO()
+        drawn.savefig(file, format=form, dpi=DPI, facecolor="white", metadata=metadata)
+        forms[form] = file.getvalue()
+    return forms
 
 
 def finite_limits(values: Iterable[float]) -> tuple[float, float] | None:

@@ -32,7 +32,8 @@ def losses(table: Table) -> Figure:
         top = np.nanpercentile(shown, 95) if np.isfinite(shown).any() else limits[1]
         margin = 0.08 * max(float(top) - limits[0], 1e-3)
         axes.set_ylim(limits[0] - margin, min(limits[1], float(top) + 6 * margin) + margin)
-    axes.legend(ncols=2)
+    if table.rows:
+        axes.legend(ncols=2)
     return drawn
 
 

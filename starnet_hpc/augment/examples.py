@@ -1,0 +1,31 @@
+"""A few test spectra as they are before their continuum is removed, for the report's figure of continua."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from starnet_hpc.augment.splits import Split
+from starnet_hpc.stores import Store, write_atomically
+
+_EXAMPLES = 8
+
+
+def keep_examples(path: Path, split: Split, grid: Store) -> None:
+    """Write `examples.npz`: wavelength, flux and continuum of some rows of a split, their labels and S/N."""
+    rows = np.unique(np.linspace(0, split.layout.rows - 1, _EXAMPLES).astype(int))
+    templates, draws = grid.mapped_rows(), split.draws
+    flux = np.stack(
+        [split.spectra.observed(templates[int(draws.template[row])], int(row), **draws.of(int(row))) for row in rows]
+    )
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        wavelength=split.wavelength,
+        flux=flux,
+        continuum=np.stack([split.spectra.continuum(spectrum) for spectrum in flux]),
+        labels=split.labels[rows],
+        snr=draws.snr[rows],
+        row=rows,
+    )
+    write_atomically(path, lambda file: file.write(buffer.getvalue()))

@@ -1,0 +1,117 @@
+"""What each of the three stores holds, known before any spectrum is computed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from starnet_hpc.augment.draws import SPLITS, Draws, draw, split_templates
+from starnet_hpc.augment.recipe import SpectrumRecipe
+from starnet_hpc.config import ExperimentConfig
+from starnet_hpc.instruments import Instrument
+from starnet_hpc.labels import training_labels
+from starnet_hpc.stores import Layout, Store
+
+_STAGE_FORMAT = 1
+"""Raised when the same inputs would give another store."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """One store, planned."""
+
+    name: str
+    """`train`, `valid` or `test`."""
+    path: Path
+    layout: Layout
+    wavelength: NDArray[np.float64]
+    """Pixel centres [pixels], angstrom in air."""
+    templates: int
+    """How many templates it has to itself."""
+    draws: Draws
+    label_names: tuple[str, ...]
+    labels: NDArray[np.float64]
+    """[rows, labels]."""
+    spectra: SpectrumRecipe
+    recipe: dict[str, Any]
+    """Everything that the content is a function of, as plain values."""
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return the store's columns [rows, ...]."""
+        return {
+            "labels": self.labels.astype(np.float32),
+            "template": self.draws.template,
+            "draws/vsini": self.draws.vsini,
+            "draws/vrad": self.draws.vrad,
+            "draws/epsilon": self.draws.epsilon,
+            "draws/noise": self.draws.noise,
+            "draws/snr": self.draws.snr,
+        }
+
+    def attributes(self) -> dict[str, Any]:
+        """Return what readers need besides: names and statistics of the labels, and where they come from."""
+        return {
+            "label_names": list(self.label_names),
+            "instrument": self.spectra.instrument.name,
+            "templates": self.templates,
+            "label_mean": self.labels.mean(axis=0).tolist(),
+            "label_std": self.labels.std(axis=0).tolist(),
+            "label_min": self.labels.min(axis=0).tolist(),
+            "label_max": self.labels.max(axis=0).tolist(),
+        }
+
+
+def plan_splits(config: ExperimentConfig, grid: Store, instrument: Instrument) -> list[Split]:
+    """Return the three stores of an experiment."""
+    parts = split_templates(config.seed, len(grid), config.augment)
+    return [_plan(config, grid, instrument, name, parts[name]) for name in SPLITS]
+
+
+def spectrum_recipe(config: ExperimentConfig, grid: Store, instrument: Instrument, split: str) -> SpectrumRecipe:
+    """Return the function from templates to spectra for one split (any name: it keys the random numbers)."""
+    wavelength = grid.wavelength
+    limits = (float(wavelength[0]), float(wavelength[-1]), wavelength.size)
+    return SpectrumRecipe(config.seed, split, instrument.config, config.augment, limits)
+
+
+def row_labels(grid: Store, draws: Draws, names: tuple[str, ...]) -> NDArray[np.float64]:
+    """Return the labels [n, L]: those of each row's template, and the velocities that were drawn."""
+    of_grid = grid.column("labels")[draws.template]
+    columns = {name: of_grid[:, k] for k, name in enumerate(grid.label_names)}
+    columns |= {"vsini": draws.vsini, "vrad": draws.vrad}
+    return np.stack([columns[name] for name in names], axis=1).astype(np.float64)
+
+
+def _plan(
+    config: ExperimentConfig, grid: Store, instrument: Instrument, name: str, templates: NDArray[np.int64]
+) -> Split:
+    rows = int(getattr(config.augment, f"n_{name}"))
+    draws = draw(config.seed, name, templates, rows, config.augment)
+    label_names = training_labels(grid.label_names)
+    return Split(
+        name=name,
+        path=config.store(name),
+        layout=Layout(rows, instrument.wavelength.size, min(config.augment.shard_rows, rows), config.augment.dtype),
+        wavelength=instrument.wavelength,
+        templates=int(templates.size),
+        draws=draws,
+        label_names=label_names,
+        labels=row_labels(grid, draws, label_names),
+        spectra=spectrum_recipe(config, grid, instrument, name),
+        recipe=_recipe(config, grid, instrument, name, rows),
+    )
+
+
+def _recipe(config: ExperimentConfig, grid: Store, instrument: Instrument, name: str, rows: int) -> dict[str, Any]:
+    elsewhere = {"workers", "scheduler", "zero_fraction_max", *(f"n_{split}" for split in SPLITS)}
+    return {
+        "stage": f"augment {_STAGE_FORMAT}",
+        "split": name,
+        "rows": rows,
+        "seed": config.seed,
+        "grid": grid.content_digest,
+        "instrument": instrument.config.model_dump(mode="json", exclude={"description", "tellurics"}),
+        "augment": config.augment.model_dump(mode="json", exclude=elsewhere),
+    }

@@ -1,0 +1,68 @@
+"""A small grid of closed-form spectra, written straight into a `grid.zarr`, and an experiment on it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from starnet_hpc.config import ExperimentConfig
+from starnet_hpc.launch.rundir import claim
+from starnet_hpc.stores import Layout, building, write_shard
+
+INSTRUMENT: dict[str, Any] = {
+    "name": "small",
+    "arms": [{"start": 5150.0, "step": 0.05, "count": 800}],
+    "resolution": 20_000,
+    "strong_lines": [[5165.0, 5170.0]],
+}
+TEMPLATES = 24
+LABELS = ("teff", "logg", "feh", "afe")
+_LINES = np.linspace(5146.0, 5194.0, 60)
+"""Centres of Gaussian absorption lines [angstrom]."""
+
+
+def experiment(run_dir: Path, **sections: Any) -> ExperimentConfig:
+    """Return a configuration for the small instrument; `augment` entries are added to small numbers of spectra."""
+    small = {"n_train": 96, "n_valid": 24, "n_test": 24, "shard_rows": 16, "workers": 1}
+    data = {
+        "name": "small",
+        "run_dir": str(run_dir),
+        "grid": {"format": "intrigoss", "path": str(run_dir)},
+        "instrument": INSTRUMENT,
+        **sections,
+        "augment": {**small, **sections.get("augment", {})},
+    }
+    return ExperimentConfig.model_validate(data)
+
+
+def write_grid(
+    config: ExperimentConfig, *, templates: int = TEMPLATES, scale: float = 1.0, low: float = 5143.0, high: float = 5197.0
+) -> None:
+    """Write the `grid.zarr` of an experiment: lines whose depths are functions of the labels, on a sloping continuum."""
+    claim(config)
+    wavelength = np.exp(np.linspace(np.log(low), np.log(high), 3000))  # steps of 1 km/s
+    unit = (np.arange(templates)[:, None] * np.array([0.618, 0.755, 0.57, 0.82]) + 0.5) % 1.0
+    labels = np.array([4000.0, 1.0, -2.0, 0.0]) + unit * np.array([3000.0, 4.0, 2.5, 0.4])
+    layout = Layout(templates, wavelength.size, shard_rows=64, mapped=True)
+    with building(
+        config.store("grid"),
+        recipe={"stage": "ingest", "scale": scale, "templates": templates},
+        layout=layout,
+        wavelength=wavelength,
+        columns={"labels": labels, "source": np.array([f"template{k}" for k in range(templates)])},
+        attributes={"label_names": list(LABELS), "format": "intrigoss"},
+    ) as build:
+        for shard in build.missing():
+            flux = np.stack([scale * closed_form(wavelength, labels[row]) for row in layout.rows_of(shard)])
+            write_shard(build.path, layout, build.recipe_digest, shard, flux.astype(np.float32), {})
+        build.finalise()
+
+
+def closed_form(wavelength: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the flux of a template [n] at wavelengths [n, angstrom]."""
+    teff, logg, feh, afe = labels
+    strength = 10.0 ** (0.3 * feh + 0.2 * afe * np.cos(_LINES)) * (0.3 + 0.2 * np.sin(_LINES * logg))
+    width = 0.05 + 0.02 * (teff / 6000.0)  # angstrom
+    depth = (strength[:, None] * np.exp(-0.5 * ((wavelength - _LINES[:, None]) / width) ** 2)).sum(axis=0)
+    return (teff / 5777.0) ** 4 * (1.0 + 2e-3 * (wavelength - 5170.0)) * np.exp(-depth)

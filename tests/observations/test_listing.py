@@ -1,0 +1,144 @@
+"""Manifests: three kinds of file, one listing; what is wrong in them is named by row and column."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from astropy.table import Table
+from pyarrow import parquet
+
+from starnet_hpc.config import SurveyConfig
+from starnet_hpc.errors import MissingInputError, ObservationFormatError
+from starnet_hpc.labels import LABELS
+from starnet_hpc.observations import Listing, listing_of
+
+ROWS: dict[str, list[Any]] = {
+    "path": ["a.fits", "sub/b.fits", "c.fits"],
+    "id": ["Sun", "HD 1", "NGC 1"],
+    "snr": [100.0, np.nan, 7.5],
+    "group": ["MRD", "MRG", ""],
+    "teff": [5777.0, np.nan, 4000.0],
+    "e_teff": [1.0, np.nan, 80.0],
+    "feh": [0.0, -1.5, np.nan],
+}
+
+
+def csv(path: Path, rows: dict[str, list[Any]]) -> Path:
+    lines = [",".join(rows)]
+    for values in zip(*rows.values(), strict=True):
+        lines.append(",".join("" if isinstance(v, float) and np.isnan(v) else str(v) for v in values))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8-sig")  # as spreadsheets write it
+    return path
+
+
+def write(path: Path, rows: dict[str, list[Any]]) -> Path:
+    if path.suffix == ".fits":
+        Table(rows).write(path)
+    elif path.suffix == ".parquet":
+        parquet.write_table(pa.table(rows), path)
+    else:
+        csv(path, rows)
+    return path
+
+
+def listed(manifest: Path, **survey: Any) -> Listing:
+    return listing_of(SurveyConfig(manifest=manifest, **survey))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".fits", ".parquet"])
+def test_every_kind_of_manifest_says_the_same(tmp_path: Path, suffix: str) -> None:
+    listing = listed(write(tmp_path / f"manifest{suffix}", ROWS))
+    assert listing.paths == (tmp_path / "a.fits", tmp_path / "sub/b.fits", tmp_path / "c.fits")
+    assert listing.ids == ("Sun", "HD 1", "NGC 1")
+    assert listing.group == ("MRD", "MRG", "")
+    np.testing.assert_array_equal(listing.snr, ROWS["snr"])
+    names = list(LABELS)
+    np.testing.assert_array_equal(listing.reference[:, names.index("teff")], ROWS["teff"])
+    np.testing.assert_array_equal(listing.reference[:, names.index("feh")], ROWS["feh"])
+    np.testing.assert_array_equal(listing.reference_error[:, names.index("teff")], ROWS["e_teff"])
+    assert np.isnan(listing.reference[:, names.index("vrad")]).all()
+    assert listing.ignored == ()
+
+
+def test_only_the_path_is_needed(tmp_path: Path) -> None:
+    listing = listed(csv(tmp_path / "m.csv", {"path": ["x/first.fits", "second.fits.gz"]}))
+    assert listing.ids == ("first", "second")
+    assert np.isnan(listing.snr).all()
+    assert listing.group == ("", "")
+
+
+def test_paths_are_relative_to_the_folder_if_one_is_given(tmp_path: Path) -> None:
+    listing = listed(csv(tmp_path / "m.csv", {"path": ["a.fits"]}), path=tmp_path / "data")
+    assert listing.paths == (tmp_path / "data" / "a.fits",)
+
+
+def test_a_folder_alone_lists_its_files(tmp_path: Path) -> None:
+    for name in ("b.fits", "a.fits"):
+        (tmp_path / name).touch()
+    listing = listing_of(SurveyConfig(path=tmp_path))
+    assert listing.ids == ("a", "b")
+    assert listing.reference.shape == (2, len(LABELS))
+
+
+def test_columns_that_nothing_reads_are_told(tmp_path: Path) -> None:
+    assert listed(csv(tmp_path / "m.csv", {"Path": ["a.fits"], "Tef": [5000]})).ignored == ("tef",)
+
+
+def test_a_signal_to_noise_ratio_of_zero_is_unknown(tmp_path: Path) -> None:
+    assert np.isnan(listed(csv(tmp_path / "m.csv", {"path": ["a.fits"], "snr": [0]})).snr).all()
+
+
+def test_identifiers_that_repeat_are_listed(tmp_path: Path) -> None:
+    rows = {"path": ["a.fits", "b.fits", "c.fits", "d.fits"], "id": ["x", "y", "x", "y"]}
+    with pytest.raises(ObservationFormatError, match=r"2 occur more than once: x, y"):
+        listed(csv(tmp_path / "m.csv", rows))
+    for name in ("a.fits", "a.fit"):
+        (tmp_path / name).touch()
+    with pytest.raises(ObservationFormatError, match=r"1 occur more than once: a; rename the files"):
+        listing_of(SurveyConfig(path=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"file": ["a"]}, "has no column `path`.*columns: file"),
+        ({"path": ["a", ""], "group": ["x", "y"]}, "row 2 has no `path`"),
+        ({"path": ["a", "b"], "id": ["x", ""]}, "row 2 has no `id`"),
+        ({"path": ["a"], "teff": ["hot"]}, "row 1: teff is 'hot', expected a number"),
+        ({"path": ["a"], "teff": [-9999]}, r"row 1: teff = -9999 is outside 500 to 100000; leave the cell empty"),
+        ({"path": ["a"], "e_logg": [-1]}, r"row 1: e_logg = -1 is outside 0 to inf"),
+        ({"path": ["a"], "Path": ["b"]}, "two columns have the same name"),
+    ],
+)
+def test_a_wrong_cell_is_named(tmp_path: Path, rows: dict[str, list[Any]], message: str) -> None:
+    with pytest.raises(ObservationFormatError, match=message):
+        listed(csv(tmp_path / "m.csv", rows))
+
+
+def test_files_that_are_no_manifest_are_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match=r"survey\.manifest: there is no file"):
+        listed(tmp_path / "none.csv")
+    with pytest.raises(MissingInputError, match="lists no spectrum"):
+        listed(csv(tmp_path / "header_only.csv", {"path": []}))
+    text = tmp_path / "m.txt"
+    text.touch()
+    with pytest.raises(ObservationFormatError, match=r"a manifest is a \.csv, \.fits or \.parquet file"):
+        listed(text)
+    for name, content in {"m.parquet": b"PAR1 no", "m.fits": b"no", "m.csv": b"path\n\xff\xfe"}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ObservationFormatError, match=name):
+            listed(tmp_path / name)
+    (tmp_path / "ragged.csv").write_text("path,id\na.fits\n")
+    with pytest.raises(ObservationFormatError, match="line 2 has 1 cells, the header has 2"):
+        listed(tmp_path / "ragged.csv")
+
+
+def test_the_published_benchmark_stars_make_a_manifest(shared: Path, tmp_path: Path) -> None:
+    rows = (shared / "data/labels/benchmark17.csv").read_text().replace("star,group", "path,group", 1)
+    (tmp_path / "m.csv").write_text(rows)
+    listing = listed(tmp_path / "m.csv")
+    sun = listing.ids.index("Sun")
+    assert listing.reference[sun, :4].tolist() == [5771.0, 4.438, 0.03, -0.03]
+    assert listing.group[sun] == "MRD"
