@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from dask.distributed import Client, Future, LocalCluster, as_completed
@@ -134,13 +135,17 @@ def _client(workers: int, scheduler: str) -> Iterator[Client]:
 def _local_cluster(workers: int) -> Iterator[LocalCluster]:
     # Signals for a whole process group (Ctrl-C, scancel) are this process's to answer: threads and processes that are
     # made while they are blocked never see them, so that workers finish their shards.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*STOP_SIGNALS, signal.SIGINT})
+    signals = {*STOP_SIGNALS, signal.SIGINT}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
+        resource_tracker.ensure_running()  # a process of multiprocessing's, whose start lets two of the signals through
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
         cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,  # kernels are single-threaded: one process a core, and nothing is oversubscribed
             processes=True,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # None would fight for port 8787 all the same
+            scheduler_kwargs={"dashboard": False},
             silence_logs=_SILENT,
             memory_limit=0,  # one shard bounds a worker's memory; Dask's share of a machine with many cores may be less
         )

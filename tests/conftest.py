@@ -5,7 +5,7 @@ least one test on a real Slurm must have passed.
 """
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -60,3 +60,12 @@ def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
     if not reason.removeprefix("Skipped: ").startswith(ACCEPTED_SKIPS):
         report.outcome = "failed"
         report.longrepr = f"{report.nodeid}: a skip is a failure in CI ({reason})"
+
+
+@pytest.fixture(scope="session")
+def dask_scheduler() -> Iterator[str]:
+    """Address of a running Dask scheduler with four worker processes, started once for all tests."""
+    from dask.distributed import LocalCluster
+
+    with LocalCluster(n_workers=4, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=60) as cluster:
+        yield cluster.scheduler_address

@@ -57,11 +57,18 @@ def opened_fits(path: Path, error: type[StarnetError]) -> Iterator[Any]:
         MissingInputError: there is no such file.
     """
     _check_head(path, error)
+    # Opened here, since astropy leaves a file open that it fails on.
+    with foreign_errors(path, error), path.open("rb") as file, fits.open(file, memmap=False) as hdus:
+        yield hdus
+
+
+@contextmanager
+def foreign_errors(path: Path, error: type[StarnetError]) -> Iterator[None]:
+    """Turn whatever astropy raises about a file into `error` with the file's name, and keep its warnings back."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what astropy warns of (truncation, odd cards) is checked and raised here
+        warnings.simplefilter("ignore")  # what it warns of (truncation, odd cards) is checked and raised here
         try:
-            with fits.open(path, memmap=False) as hdus:
-                yield hdus
+            yield
         except StarnetError:
             raise
         except Exception as problem:  # noqa: BLE001 - a damaged file makes astropy raise nearly anything

@@ -12,7 +12,16 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from starnet_hpc.errors import GridFormatError
-from starnet_hpc.grids.fitsfile import column, find_column, fits_files, hdu_at, number, opened_fits, write_fits
+from starnet_hpc.grids.fitsfile import (
+    column,
+    find_column,
+    fits_files,
+    foreign_errors,
+    hdu_at,
+    number,
+    opened_fits,
+    write_fits,
+)
 from starnet_hpc.grids.plaintable import plain_columns
 from starnet_hpc.grids.template import TemplateSource, TemplateSpectrum, check_template
 from starnet_hpc.labels import GRID_LABELS
@@ -41,9 +50,10 @@ class Intrigoss:
             MissingInputError: there is no such file.
         """
         path = source.path
-        plain = plain_columns(path, (_WAVELENGTH, _FLUX))
-        if plain is not None:
-            return _template(source, plain.header, *plain.values, plain.units[0])
+        with foreign_errors(path, GridFormatError):
+            plain = plain_columns(path, (_WAVELENGTH, _FLUX))
+            if plain is not None:
+                return _template(source, plain.header, *plain.values, plain.units[0])
         with opened_fits(path, GridFormatError) as hdus:
             table = hdu_at(hdus, 1, path, GridFormatError)
             wavelength = column(table, (_WAVELENGTH,), path, GridFormatError)

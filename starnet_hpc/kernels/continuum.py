@@ -19,15 +19,11 @@ _Mask = NDArray[np.bool_]
 
 _LEAST_SHARE = 0.25
 """A segment with a smaller share of usable pixels tells nothing, and the spline bridges it."""
-_ROUGHNESS = 1e-4
-"""Weight of the squared second differences of the spline's coefficients, against 1 for the levels: it decides only
-where there are no levels, and keeps the fit well posed whichever segments are missing."""
+_ROUGHNESS, _SLOPE = 1e-5, 1e-9
+"""Weights of the spline's squared second and first differences, against 1 for the levels: where there are no levels it
+goes straight on, and level if there is but one; and the fit is well posed whichever segments are missing."""
 _SWING = 0.5
 """The continuum stays within this share of its lowest level below it, and of its highest above it."""
-_LOST = 1e-6
-"""A sum of squares that fell below this share of what it was has lost digits, and is formed anew."""
-_LANES = 8
-"""Partial sums kept side by side, so that the loop vectorises and yet adds in a fixed order."""
 
 
 class SegmentContinuum:
@@ -107,14 +103,15 @@ class _ArmSpline:
         inner = np.linspace(wavelength[0], wavelength[-1], pieces + 1)
         knots = np.concatenate([np.repeat(inner[0], degree), inner, np.repeat(inner[-1], degree)])
         self._at_centres = BSpline.design_matrix(centres, knots, degree).toarray()
-        self._starts = np.searchsorted(wavelength, inner[1:-1]).tolist()
+        self._penalty = _penalty(knots, degree)
+        starts = np.searchsorted(wavelength, inner[1:-1])
         dense = BSpline.design_matrix(wavelength, knots, degree).tocsr()
         # Between two knots the same degree + 1 coefficients act, so the weights are kept as rows that run along pixels;
         # four rows whatever the degree.
         self._weights = np.zeros((4, wavelength.size), dtype=np.float32)
         self._weights[: degree + 1] = dense.data.reshape(wavelength.size, degree + 1).T
         self._spare = np.zeros(3 - degree)
-        self._begin = np.array([0, *self._starts, wavelength.size], dtype=np.int64)
+        self._begin = np.array([0, *starts, wavelength.size], dtype=np.int64)
         self._operator = lru_cache(maxsize=64)(self._solve)
 
     def through(self, levels: _F8, out: _F4) -> None:
@@ -130,10 +127,22 @@ class _ArmSpline:
 
     def _solve(self, good: bytes) -> _F8:
         design = self._at_centres[np.frombuffer(good, dtype=bool)]
-        rough = np.diff(np.eye(design.shape[1]), n=min(2, design.shape[1] - 1), axis=0)
-        normal = design.T @ design + _ROUGHNESS * rough.T @ rough
-        operator: _F8 = np.linalg.lstsq(normal, design.T, rcond=None)[0]
+        operator: _F8 = np.linalg.solve(design.T @ design + self._penalty, design.T)
         return operator
+
+
+def _penalty(knots: _F8, degree: int) -> _F8:
+    """Return the matrix whose quadratic form in the coefficients punishes slopes, and changes of slope."""
+    count = knots.size - degree - 1
+    if count == 1:
+        return np.zeros((1, 1))
+    # A coefficient stands for the mean of the knots within its B-spline (Greville's abscissa): on a straight line the
+    # coefficients are the line's values there.
+    places = np.array([knots[i + 1 : i + degree + 1].mean() for i in range(count)])
+    slope = np.diff(np.eye(count), axis=0) / (np.diff(places) / np.diff(places).max())[:, None]
+    bend = np.diff(slope, axis=0)
+    penalty: _F8 = _ROUGHNESS * bend.T @ bend + _SLOPE * slope.T @ slope
+    return penalty
 
 
 def _arms(wavelength: _F8, segment: float) -> list[tuple[int, int]]:
@@ -180,7 +189,7 @@ def _gather(flux: _F4, chosen: _Mask, first: _I8, last: _I8, depth: int) -> tupl
 
 @njit(cache=True)
 def _clip_levels(table: _F4, counts: _I8, least: _I8, below: float, above: float) -> tuple[_F8, _I8]:
-    """Levels of sorted segments: rejection only moves two ends inward, and takes what they pass out of the sums."""
+    """Levels of sorted segments, and the number of pixels behind them: rejection only moves two ends inward."""
     levels = np.full(counts.size, np.nan)
     kept = np.zeros(counts.size, dtype=np.int64)
     for s in range(counts.size):
@@ -188,54 +197,36 @@ def _clip_levels(table: _F4, counts: _I8, least: _I8, below: float, above: float
             continue
         row = table[s]
         low, high = 0, counts[s]
-        origin = np.float64(row[high // 2])  # sums about a central value lose no digits
-        total, squares = _moments(row[low:high], origin)
-        squares_then = squares
         while True:
             m = high - low
             middle = low + m // 2
-            median = np.float64(row[middle])
-            if m % 2 == 0:
-                median = 0.5 * (median + np.float64(row[middle - 1]))
+            origin = np.float64(row[middle])
+            median = origin if m % 2 == 1 else 0.5 * (origin + np.float64(row[middle - 1]))
+            total, squares = _moments(row[low:high], origin)
             mean = total / m
             sigma = np.sqrt(max(squares / m - mean * mean, 0.0))
-            was_low, was_high = low, high
-            while low < high - 1 and row[low] < median - below * sigma:
-                d = np.float64(row[low]) - origin
-                total -= d
-                squares -= d * d
+            floor, ceiling = median - below * sigma, median + above * sigma
+            while low < high - 1 and row[low] < floor:
                 low += 1
-            while high > low + 1 and row[high - 1] > median + above * sigma:
+            while high > low + 1 and row[high - 1] > ceiling:
                 high -= 1
-                d = np.float64(row[high]) - origin
-                total -= d
-                squares -= d * d
-            if low == was_low and high == was_high:
+            if high - low == m:
                 levels[s] = origin + mean
                 kept[s] = m
                 break
-            if squares < _LOST * squares_then:
-                total, squares = _moments(row[low:high], origin)
-                squares_then = squares
     return levels, kept
 
 
-@njit(cache=True)
+# "reassoc" lets the sums vectorise: their last bit depends on the width of the processor's vectors.
+@njit(cache=True, fastmath={"contract", "reassoc"})
 def _moments(values: _F4, origin: float) -> tuple[float, float]:
-    """Sums of the differences from `origin`, and of their squares."""
-    totals, squares = np.zeros(_LANES), np.zeros(_LANES)
-    whole = values.size - values.size % _LANES
-    for k in range(0, whole, _LANES):
-        for lane in range(_LANES):
-            d = np.float64(values[k + lane]) - origin
-            totals[lane] += d
-            squares[lane] += d * d
-    total, square = totals.sum(), squares.sum()
-    for k in range(whole, values.size):
+    """Sums of the differences from a central value, which cost no digits, and of their squares."""
+    total, squares = 0.0, 0.0
+    for k in range(values.size):
         d = np.float64(values[k]) - origin
         total += d
-        square += d * d
-    return total, square
+        squares += d * d
+    return total, squares
 
 
 @njit(cache=True, fastmath={"contract"})

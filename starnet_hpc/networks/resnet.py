@@ -18,7 +18,9 @@ class ResNet(nn.Module):
 
     def __init__(self, pixels: int, labels: int, *, channels: Sequence[int], dense: int, variance_floor: float) -> None:
         super().__init__()
-        self.stem = nn.Conv1d(1, _STEM, 9, stride=4, padding=4)
+        # Layers whose output goes into a normalisation have no biases: it would take them away again, and their
+        # gradients would be rounding errors.
+        self.stem = nn.Conv1d(1, _STEM, 9, stride=4, padding=4, bias=False)
         widths = [_STEM, *channels]
         self.blocks = nn.Sequential(*(_Block(a, b) for a, b in pairwise(widths)))
         self.squeeze = nn.Sequential(BatchNorm(widths[-1]), nn.ReLU(), nn.Conv1d(widths[-1], _SQUEEZE, 1), nn.ReLU())
@@ -45,9 +47,9 @@ class _Block(nn.Module):
             BatchNorm(channels_in), nn.ReLU(), nn.Conv1d(channels_in, channels_out, 5, stride=2, padding=2, bias=False)
         )
         self.second = nn.Sequential(
-            BatchNorm(channels_out), nn.ReLU(), nn.Conv1d(channels_out, channels_out, 5, padding=2)
+            BatchNorm(channels_out), nn.ReLU(), nn.Conv1d(channels_out, channels_out, 5, padding=2, bias=False)
         )
-        self.shortcut = nn.Conv1d(channels_in, channels_out, 1, stride=2)
+        self.shortcut = nn.Conv1d(channels_in, channels_out, 1, stride=2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         second: Tensor = self.second(self.first(x))

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from starnet_hpc.errors import RunDirectoryBusyError, StorageFullError
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -69,7 +69,7 @@ def explain_full_disk(path: Path) -> Iterator[None]:
         if error.errno not in _FULL or isinstance(error, StorageFullError):
             raise
         raise StorageFullError(
-            f"{path}: no space left on the disk (or quota used up). What was finished is kept: "
+            f"{path}: no space left on the disk (or a quota or a limit of file sizes is reached). What was finished is kept: "
             f"free some space or move run_dir, then run the same command again"
         ) from error
 

@@ -84,8 +84,10 @@ def _read(path: Path, digest: str) -> dict[str, Any] | None:
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         found = saved.pop("digest")
         saved["progress"] = Progress(**saved["progress"])
-    except (FileNotFoundError, RuntimeError, EOFError, ValueError, KeyError, TypeError, pickle.UnpicklingError):
-        return None
+    except PermissionError:
+        raise
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, pickle.UnpicklingError):
+        return None  # not there, or damaged: torch reports some truncated files as OSError
     if found != digest:
         raise StoreMismatchError(
             f"{path} was trained with another configuration or on other spectra: choose another run_dir, "

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from inspect import signature
 from typing import Any, TypeVar, cast
 
 import torch
@@ -19,6 +20,12 @@ _PATIENCE = timedelta(minutes=10)
 """A rank that does not answer for this long takes the others down; one that dies does so at once."""
 _LAUNCHED = ("SLURM_STEP_NUM_TASKS", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 """Where srun and mpiexec say how many processes they start."""
+_SYNC_BUFFERS = next(
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")
+    if name in signature(DistributedDataParallel).parameters
+)
+"""DDP's name, by version of torch, for sending the first rank's batch statistics round: here all ranks have the same."""
 
 Value = TypeVar("Value")
 Failure = TypeVar("Failure", bound=StarnetError)
@@ -45,7 +52,7 @@ class Ranks:
         span_ranks(network, _Gather.apply)
         devices = [self.device.index] if self.device.type == "cuda" else None
         return DistributedDataParallel(
-            network, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
+            network, device_ids=devices, gradient_as_bucket_view=True, **{_SYNC_BUFFERS: False}
         )
 
     def sum(self, values: Tensor) -> Tensor:

@@ -158,7 +158,7 @@ def test_a_damaged_file_is_named_with_place_and_kind(good: Path, damage: Callabl
     assert str(caught.value).startswith(str(good))
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=15000, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_no_mutation_of_bytes_gives_anything_but_a_spectrum_or_our_error(good: Path, data: st.DataObject) -> None:
     original = good.read_bytes()

@@ -78,7 +78,7 @@ def observed(
     vrad: float,
     finer: float = 24.0,
 ) -> Array:
-    """Return the mean flux over each pixel of point samples (wavelength, flux), as the instrument would see the star."""
+    """Return the mean flux over each pixel [lower, upper] of a star given by point samples (wavelength, flux)."""
     count = int(finer * wavelength.size)
     ln_grid = np.linspace(np.log(wavelength[0]), np.log(wavelength[-1]), count)
     fine = broadened(CubicSpline(wavelength, flux), ln_grid, sigma, vsini, epsilon)

@@ -47,9 +47,8 @@ def test_a_narrow_line_takes_the_shape_of_grays_rotation_profile(epsilon: float)
     v = step * (np.arange(line.size) - 600)
     inside = np.abs(v) < 0.9 * vsini
     expected = rotation(v, vsini, epsilon) * step
-    # What the narrow Gaussian smooths: sigma^2 / 2 times the profile's curvature, 7e-5 of the peak at 0.9 vsini; the
-    # spline filter's taps end at 1e-7.
-    np.testing.assert_allclose(broad[inside], expected[inside], atol=1e-4 * expected.max())
+    # What the narrow Gaussian smooths: sigma^2 / 2 times the profile's curvature, 1.5e-4 of the peak at 0.9 vsini.
+    np.testing.assert_allclose(broad[inside], expected[inside], atol=2e-4 * expected.max())
     assert velocity[-1] > vsini
 
 

@@ -76,7 +76,10 @@ def test_equivalent_widths_and_profiles_survive_from_one_spectrograph_to_another
     reconstruction errs by the fourth power of pixel over sigma, 1e-5 of the depth; the area by rounding only, but for
     what the last pixels cut."""
     rng = np.random.default_rng(4)
-    lines = [(centre, depth, 0.046) for centre, depth in zip(np.arange(5001, 5049, 1.3), rng.uniform(0.1, 0.9, 37), strict=True)]
+    lines = [
+        (centre, depth, 0.046)
+        for centre, depth in zip(np.arange(5001, 5049, 1.3), rng.uniform(0.1, 0.9, 37), strict=True)
+    ]
     edges = 5000.0 + 0.01 * np.arange(5001)
     lower = 5000.3 + 0.0142 * np.arange(3400)
     upper = lower + 0.0142

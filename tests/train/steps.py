@@ -40,8 +40,8 @@ def main(path: Path, out: Path) -> None:
             saved[f"loss {step}"] = torch.tensor(trainer._step(mine))
             if step == 0:
                 saved |= {f"gradient {n}": p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
+                saved |= {f"state {name}": value.clone() for name, value in network.state_dict().items()}
             trainer.progress.step += 1
-        saved |= {f"state {name}": value for name, value in network.state_dict().items()}
         if ranks.first:
             torch.save(saved, out)
         ranks.wait()

@@ -1,0 +1,111 @@
+"""Pixels, arms and windows of instruments, and what is said about a description that makes no sense."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from starnet_hpc.config import InstrumentConfig
+from starnet_hpc.errors import ConfigError
+from starnet_hpc.instruments import C_KMS, build_instrument, load_instrument, shipped_instruments
+
+
+def instrument(*arms: dict[str, Any], **more: Any) -> InstrumentConfig:
+    return InstrumentConfig.model_validate({"name": "test", "arms": arms, "resolution": 20_000} | more)
+
+
+LINEAR = {"start": 5000.0, "step": 0.05, "count": 200}
+LOGARITHMIC = {"start": 6000.0, "step": 2.5, "count": 300, "spacing": "logarithmic"}
+
+
+def test_linear_pixels_are_centred_between_edges_that_touch() -> None:
+    built = build_instrument(instrument(LINEAR))
+    np.testing.assert_allclose(built.wavelength, 5000 + 0.05 * np.arange(200), rtol=1e-15)
+    np.testing.assert_allclose(built.upper - built.lower, 0.05, rtol=1e-9)
+    np.testing.assert_array_equal(built.lower[1:], built.upper[:-1])
+    np.testing.assert_allclose(0.5 * (built.lower + built.upper), built.wavelength, rtol=1e-15)
+
+
+def test_logarithmic_pixels_are_equally_wide_in_velocity() -> None:
+    built = build_instrument(instrument(LOGARITHMIC))
+    np.testing.assert_allclose(C_KMS * np.diff(np.log(built.wavelength)), 2.5, rtol=1e-9)
+    np.testing.assert_allclose(C_KMS * np.log(built.upper / built.lower), 2.5, rtol=1e-9)
+    np.testing.assert_allclose(built.lower * built.upper, built.wavelength**2, rtol=1e-14)
+    assert built.wavelength[0] == 6000.0
+    np.testing.assert_array_equal(built.lower[1:], built.upper[:-1])
+
+
+def test_arms_follow_each_other_with_gaps() -> None:
+    built = build_instrument(instrument(LINEAR, LOGARITHMIC))
+    assert built.wavelength.size == 500
+    assert (np.diff(built.wavelength) > 0).all()
+    assert built.upper[199] < built.lower[200]
+    np.testing.assert_array_equal(np.flatnonzero(built.lower[1:] != built.upper[:-1]), [199])
+
+
+def test_arms_may_touch_give_or_take_half_a_pixel() -> None:
+    build_instrument(instrument(LINEAR, LINEAR | {"start": 5000.0 + 0.05 * 199.6}))
+
+
+@pytest.mark.parametrize("start", [5009.0, 4000.0])
+def test_arms_that_overlap_or_are_out_of_order_are_refused(start: float) -> None:
+    with pytest.raises(ConfigError, match=r"instrument test: an arm begins at .* list arms in order, without overlap"):
+        build_instrument(instrument(LINEAR, LINEAR | {"start": start}))
+
+
+def test_windows_hold_the_pixels_whose_centre_is_inside() -> None:
+    built = build_instrument(instrument(LINEAR, strong_lines=[(5001.01, 5001.11)], tellurics=[(4990, 5000.01)]))
+    np.testing.assert_array_equal(np.flatnonzero(built.strong_lines()), [21, 22])
+    np.testing.assert_array_equal(np.flatnonzero(built.tellurics()), [0])
+
+
+def test_sigma_belongs_to_the_resolution() -> None:
+    built = build_instrument(instrument(LINEAR, resolution=47_000))
+    assert built.sigma_kms * np.sqrt(8 * np.log(2)) == pytest.approx(C_KMS / 47_000)
+
+
+def test_templates_must_reach_beyond_the_pixels_by_shift_rotation_and_resolution() -> None:
+    built = build_instrument(instrument(LINEAR, resolution=47_000))
+    low, high = built.template_range(vrad_max=150, vsini_max=50)
+    reach = 150 + 50 + 6 * built.sigma_kms
+    assert C_KMS * (built.lower[0] - low) / built.lower[0] == pytest.approx(reach)
+    assert C_KMS * (high - built.upper[-1]) / built.upper[-1] == pytest.approx(reach)
+
+
+def test_the_papers_instrument_is_the_authors_wavelengths_without_their_rounding(shared: Path) -> None:
+    built = load_instrument("uves_4835_5395")
+    theirs = np.load(shared / "data/wavelength_grids/UVES_4835-5395.npy")
+    assert theirs.dtype == np.dtype(">f4")
+    assert built.wavelength.size == theirs.size == 39_436
+    # float32 near 5000 A comes in steps of 0.00049 A; the authors' sums of steps wandered by about as much again.
+    assert np.abs(built.wavelength - theirs.astype(np.float64)).max() < 1e-3
+    assert built.config.resolution == 47_000
+    assert not built.tellurics().any()
+    assert (built.wavelength[built.strong_lines()][[0, -1]].round()).tolist() == [4845, 5200]
+
+
+def test_all_shipped_instruments_can_be_built() -> None:
+    assert "uves_4835_5395" in shipped_instruments()
+    for name in shipped_instruments():
+        assert load_instrument(name).name == name
+
+
+def test_a_file_or_a_mapping_describes_an_instrument_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nresolution: 20000\narms:\n  - {start: 5000, step: 0.05, count: 200}\n")
+    from_file, from_mapping = load_instrument(str(path)), load_instrument(instrument(LINEAR))
+    np.testing.assert_array_equal(from_file.wavelength, from_mapping.wavelength)
+
+
+@pytest.mark.parametrize("choice", ["uves_4835", "nowhere/mine.yaml"])
+def test_an_unknown_instrument_is_answered_with_the_known_ones(choice: str) -> None:
+    with pytest.raises(ConfigError, match=f"there is no '{choice}'; give one of .*uves_4835_5395.*path of a YAML file"):
+        load_instrument(choice)
+
+
+def test_a_misspelt_key_in_a_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nresoluton: 20000\narms:\n  - {start: 5000, step: 0.05, count: 200}\n")
+    with pytest.raises(ConfigError, match="resolut"):
+        load_instrument(str(path))

@@ -1,0 +1,172 @@
+"""The same tasks give the same results on any number of workers, and what goes wrong is told in a few words."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support import free_port, run, wait_until
+from tests.tasks import Fragile, Refusing, Waiting, square, who
+
+from starnet_hpc import parallel
+from starnet_hpc.errors import LauncherError
+
+
+@pytest.fixture
+def silence(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """Whatever happens, Dask says nothing of its own."""
+    yield
+    captured = capfd.readouterr()
+    assert captured.out + captured.err == ""
+
+
+def test_one_worker_is_this_process(silence: None) -> None:
+    assert dict(parallel.each(square, range(7), workers=1)) == {key: key * key for key in range(7)}
+    assert {pid for _, pid in parallel.each(who, range(3), workers=1)} == {os.getpid()}
+
+
+def test_several_workers_are_other_processes_and_give_the_same(dask_scheduler: str, silence: None) -> None:
+    assert dict(parallel.each(square, range(50), scheduler=dask_scheduler)) == {key: key * key for key in range(50)}
+    assert os.getpid() not in {pid for _, pid in parallel.each(who, range(8), scheduler=dask_scheduler)}
+
+
+def test_a_local_cluster_starts_and_ends_in_silence(silence: None) -> None:
+    pids = {pid for _, pid in parallel.each(who, range(20), workers=2)}
+    assert os.getpid() not in pids
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_no_keys_start_no_workers(silence: None) -> None:
+    assert list(parallel.each(square, [], scheduler="tcp://127.0.0.1:1")) == []
+
+
+def test_an_exception_arrives_as_itself_without_a_word_from_dask(silence: None) -> None:
+    with pytest.raises(LookupError, match="^'?key 3 is not for me'?$"):
+        list(parallel.each(Refusing(3), range(20), workers=1))
+    with pytest.raises(LookupError, match="^'?key 3 is not for me'?$"):
+        list(parallel.each(Refusing(3), range(20), workers=2))
+
+
+def test_results_come_before_the_exception_that_ends_them(dask_scheduler: str) -> None:
+    told = []
+    with pytest.raises(LookupError):
+        for key, _ in parallel.each(Refusing(40), range(41), scheduler=dask_scheduler):
+            told.append(key)
+    assert len(told) >= 36  # all but those that were under way on the four workers
+
+
+def test_a_worker_that_is_killed_in_the_middle_is_replaced_and_its_task_done_again(
+    tmp_path: Path, silence: None
+) -> None:
+    assert dict(parallel.each(Fragile(2, tmp_path), range(6), workers=2)) == {key: key for key in range(6)}
+    assert (tmp_path / "2").read_text() == "begun\nbegun\n"
+
+
+def test_work_that_kills_every_worker_is_given_up_with_advice(tmp_path: Path, silence: None) -> None:
+    with pytest.raises(LauncherError, match=r"ended 4 worker processes.*on 127\.0\.0\.1; .*augment\.workers"):
+        list(parallel.each(Fragile(0, tmp_path, always=True), range(2), workers=2))
+
+
+def test_at_most_one_task_a_worker_is_under_way_and_a_stop_starts_no_other(tmp_path: Path, dask_scheduler: str) -> None:
+    os.mkfifo(tmp_path / "gate")
+    stop = threading.Event()
+    gates: list[int] = []
+
+    def begun() -> list[Path]:
+        return list(tmp_path.glob("begun-*"))
+
+    def stop_then_let_go() -> None:
+        wait_until(lambda: len(begun()) == 4, "four tasks begin")
+        stop.set()
+        gates.append(os.open(tmp_path / "gate", os.O_WRONLY))
+        os.close(gates[0])
+
+    other = threading.Thread(target=stop_then_let_go)
+    other.start()
+    told = [key for key, _ in parallel.each(Waiting(tmp_path), range(100), scheduler=dask_scheduler, stop=stop.is_set)]
+    other.join()
+    assert sorted(told) == [0, 1, 2, 3]
+    assert len(begun()) == len(list(tmp_path.glob("done-*"))) == 4
+
+
+def test_a_stop_before_the_start_starts_nothing(dask_scheduler: str) -> None:
+    for scheduler in ("local", dask_scheduler):
+        assert list(parallel.each(square, range(5), scheduler=scheduler, workers=1, stop=lambda: True)) == []
+
+
+def test_one_worker_stops_between_two_tasks() -> None:
+    told: list[int] = []
+    for key, _ in parallel.each(square, range(100), workers=1, stop=lambda: len(told) >= 3):
+        told.append(key)
+    assert told == [0, 1, 2]
+
+
+def test_workers_do_not_see_the_signals_that_a_whole_process_group_gets() -> None:
+    """As scancel and Ctrl-C send them: only the process that was started answers."""
+    program = """
+import os, signal
+from starnet_hpc import parallel
+from starnet_hpc.interrupts import stop_requests
+from tests.tasks import who
+if __name__ == "__main__":
+    os.setpgid(0, 0)
+    with stop_requests() as stop:
+        pids = []
+        for _, pid in parallel.each(who, range(40), workers=2):
+            pids.append(pid)
+            if len(pids) == 4:
+                os.killpg(0, signal.SIGTERM)
+                os.killpg(0, signal.SIGUSR1)
+        assert stop and len(pids) == 40 and len(set(pids)) == 2, pids
+        try:
+            for _ in parallel.each(who, range(40), workers=2):
+                os.killpg(0, signal.SIGINT)
+        except KeyboardInterrupt:
+            raise SystemExit("interrupted")
+"""
+    ended = run("-c", program)
+    assert (ended.returncode, ended.stderr) == (1, "interrupted\n")
+
+
+def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch, silence: None) -> None:
+    monkeypatch.setattr(parallel, "_CONNECT_S", 1)
+    address = f"tcp://127.0.0.1:{free_port()}"
+    with pytest.raises(LauncherError, match=rf"augment\.scheduler: no Dask scheduler answers at {address}"):
+        list(parallel.each(square, range(3), scheduler=address))
+
+
+@pytest.mark.parametrize("address", ["nonsense://here:1", "tcp://no.such.host.invalid:8786"])
+def test_an_address_that_is_none_is_named(address: str, monkeypatch: pytest.MonkeyPatch, silence: None) -> None:
+    monkeypatch.setattr(parallel, "_CONNECT_S", 1)
+    with pytest.raises(LauncherError, match=f"answers at {address}"):
+        list(parallel.each(square, range(3), scheduler=address))
+
+
+def test_a_scheduler_without_workers_is_told_apart(
+    monkeypatch: pytest.MonkeyPatch, silence: None
+) -> None:
+    from dask.distributed import LocalCluster
+
+    monkeypatch.setattr(parallel, "_FIRST_WORKER_S", 1)
+    cluster = LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=60)
+    with cluster, pytest.raises(LauncherError, match=r"has had no worker for 1 s; start some with `dask worker tcp://"):
+        list(parallel.each(square, range(3), scheduler=cluster.scheduler_address))
+
+
+def test_available_cores_are_those_of_the_job() -> None:
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert parallel.available_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    assert parallel.available_cores() == len(before)
+
+
+def test_signals_reach_this_process_again_after_the_work() -> None:
+    list(parallel.each(square, range(3), workers=2))
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
