@@ -2,9 +2,9 @@
 
     python benchmarks/ingest.py [--files 500] [--workers 1 2]
 
-Writes INTRIGOSS-sized files (28,501 samples) to a temporary folder, reads them all once with astropy, then ingests them.
-Ingest reads every file twice (first to check it, then to write it) and interpolates it, so that 1 is out of reach for
-one worker; the files are in the page cache all the while, which leaves reading no excuse.
+Writes INTRIGOSS-sized files (28,501 samples) to a temporary folder, reads them all once with astropy, then ingests
+them. Ingest reads every file twice (first to check it, then to write it), interpolates it and writes it. The files are
+in the page cache all the while, so that no disk hides what the code costs.
 """
 
 import argparse

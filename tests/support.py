@@ -80,7 +80,11 @@ def write_store(config: ExperimentConfig, name: str, rows: int, *, key: int, sha
     labels = drawn_labels(rows, key)
     noise = 0.01 + 0.02 * generator.random(rows)
     flux = line_spectra(labels, wavelength) + noise[:, None] * generator.standard_normal((rows, wavelength.size))
-    columns: dict[str, NDArray[Any]] = {"labels": labels.astype(np.float32), "draws/snr": 1.0 / noise}
+    columns: dict[str, NDArray[Any]] = {
+        "labels": labels.astype(np.float32),
+        "template": (np.arange(rows) // 4).astype(np.int32),
+        "draws/snr": 1.0 / noise,
+    }
     if name == "survey":
         columns = {
             "id": np.array([f"star-{row:05d}" for row in range(rows)]),
@@ -134,15 +138,22 @@ def ready_to_train(
 
 
 def ready_to_predict(
-    run_dir: Path, *, survey: int = 80, test: int = 0, shard_rows: int = 16, **sections: Mapping[str, Any]
+    run_dir: Path,
+    *,
+    survey: int = 80,
+    test: int = 0,
+    valid: int = 0,
+    shard_rows: int = 16,
+    **sections: Mapping[str, Any],
 ) -> ExperimentConfig:
     """Return an experiment with members (random weights, but real files) and stores to predict."""
     config = experiment(run_dir, survey={"path": str(run_dir.parent / "observed"), "frame": "rest"}, **sections)
     claim(config)
     write_store(config, "train", 64, key=1)
     write_store(config, "survey", survey, key=3, shard_rows=shard_rows)
-    if test:
-        write_store(config, "test", test, key=4, shard_rows=shard_rows)
+    for name, rows, key in (("test", test, 4), ("valid", valid, 2)):
+        if rows:
+            write_store(config, name, rows, key=key, shard_rows=shard_rows)
     for member in range(config.ensemble.members):
         write_member(config, member)
     return config

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support import free_port, run, wait_until
-from tests.tasks import Fragile, Refusing, Waiting, square, who
 
 from starnet_hpc import parallel
 from starnet_hpc.errors import LauncherError
+from tests.support import free_port, run, wait_until
+from tests.tasks import Fragile, Refusing, Waiting, square, who
 
 
 @pytest.fixture
@@ -34,6 +34,7 @@ def test_several_workers_are_other_processes_and_give_the_same(dask_scheduler: s
 
 def test_a_local_cluster_starts_and_ends_in_silence(silence: None) -> None:
     pids = {pid for _, pid in parallel.each(who, range(20), workers=2)}
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()  # and signals reach this process as before
     assert os.getpid() not in pids
     for pid in pids:
         with pytest.raises(ProcessLookupError):
@@ -45,17 +46,16 @@ def test_no_keys_start_no_workers(silence: None) -> None:
 
 
 def test_an_exception_arrives_as_itself_without_a_word_from_dask(silence: None) -> None:
-    with pytest.raises(LookupError, match="^'?key 3 is not for me'?$"):
+    with pytest.raises(LookupError, match=r"^'?key 3 is not for me'?$"):
         list(parallel.each(Refusing(3), range(20), workers=1))
-    with pytest.raises(LookupError, match="^'?key 3 is not for me'?$"):
+    with pytest.raises(LookupError, match=r"^'?key 3 is not for me'?$"):
         list(parallel.each(Refusing(3), range(20), workers=2))
 
 
 def test_results_come_before_the_exception_that_ends_them(dask_scheduler: str) -> None:
-    told = []
+    told: list[int] = []
     with pytest.raises(LookupError):
-        for key, _ in parallel.each(Refusing(40), range(41), scheduler=dask_scheduler):
-            told.append(key)
+        told.extend(key for key, _ in parallel.each(Refusing(40), range(41), scheduler=dask_scheduler))
     assert len(told) >= 36  # all but those that were under way on the four workers
 
 
@@ -146,9 +146,7 @@ def test_an_address_that_is_none_is_named(address: str, monkeypatch: pytest.Monk
         list(parallel.each(square, range(3), scheduler=address))
 
 
-def test_a_scheduler_without_workers_is_told_apart(
-    monkeypatch: pytest.MonkeyPatch, silence: None
-) -> None:
+def test_a_scheduler_without_workers_is_told_apart(monkeypatch: pytest.MonkeyPatch, silence: None) -> None:
     from dask.distributed import LocalCluster
 
     monkeypatch.setattr(parallel, "_FIRST_WORKER_S", 1)
@@ -165,8 +163,3 @@ def test_available_cores_are_those_of_the_job() -> None:
     finally:
         os.sched_setaffinity(0, before)
     assert parallel.available_cores() == len(before)
-
-
-def test_signals_reach_this_process_again_after_the_work() -> None:
-    list(parallel.each(square, range(3), workers=2))
-    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()

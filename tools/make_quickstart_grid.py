@@ -2,8 +2,8 @@
 
     python tools/make_quickstart_grid.py REFERENCE.npz
 
-The reference grid's arrays: `wl` air angstrom; `par` Teff, log g, [Fe/H], [alpha/Fe], vmicro; `norm` uint16 = 65535 x flux /
-continuum; `cont` continuum at every 50th pixel. Its labels are a Sobol sequence, so the first rows fill the box evenly.
+The reference grid's arrays: `wl` air angstrom; `par` Teff, log g, [Fe/H], [alpha/Fe], vmicro; `norm` uint16 = 65535 x
+flux / continuum; `cont` continuum at every 50th pixel. Its labels are a Sobol sequence, so the first rows fill the box.
 """
 
 import argparse

@@ -16,6 +16,9 @@ from starnet_hpc.stores import explain_full_disk
 
 _SUFFIXES = (".fits", ".fit", ".fits.gz", ".fit.gz")
 _GZIP = b"\x1f\x8b"
+_CARD = 80
+_COUNTS, _MOST = (b"NAXIS   =", b"TFIELDS ="), 999
+"""Cards that announce how many further ones there are, and how many there may be (FITS standard 4.0, section 4.4.1)."""
 _AGAIN = "copy or download it again"
 
 
@@ -57,6 +60,7 @@ def opened_fits(path: Path, error: type[StarnetError]) -> Iterator[Any]:
         MissingInputError: there is no such file.
     """
     _check_head(path, error)
+    _check_counts(path, error)
     # Opened here, since astropy leaves a file open that it fails on.
     with foreign_errors(path, error), path.open("rb") as file, fits.open(file, memmap=False) as hdus:
         yield hdus
@@ -177,6 +181,19 @@ def _check_head(path: Path, error: type[StarnetError]) -> None:
         raise error(f"{path}: is empty (0 bytes); {_AGAIN}")
     if head != b"SIMPLE  =" and not head.startswith(_GZIP):
         raise error(f"{path}: is not a FITS file (it does not begin with 'SIMPLE  ='); {_AGAIN}, or move it away")
+
+
+def _check_counts(path: Path, error: type[StarnetError]) -> None:
+    """Refuse a header that announces more axes or columns than FITS allows: astropy would count them one by one."""
+    raw = path.read_bytes()
+    for key in _COUNTS:
+        place = raw.find(key)
+        while place >= 0:
+            value = raw[place + len(key) : place + _CARD].partition(b"/")[0].strip()
+            if place % _CARD == 0 and value.isdigit() and int(value) > _MOST:
+                word = key.split()[0].decode()
+                raise error(f"{path}: {word} is {int(value)}, but FITS allows {_MOST}; it is damaged: {_AGAIN}")
+            place = raw.find(key, place + 1)
 
 
 def _is_gzip(path: Path) -> bool:

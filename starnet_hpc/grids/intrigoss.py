@@ -53,7 +53,8 @@ class Intrigoss:
         with foreign_errors(path, GridFormatError):
             plain = plain_columns(path, (_WAVELENGTH, _FLUX))
             if plain is not None:
-                return _template(source, plain.header, *plain.values, plain.units[0])
+                wavelength, flux = plain.values
+                return _template(source, plain.header, wavelength, flux, plain.units[0])
         with opened_fits(path, GridFormatError) as hdus:
             table = hdu_at(hdus, 1, path, GridFormatError)
             wavelength = column(table, (_WAVELENGTH,), path, GridFormatError)

@@ -30,7 +30,7 @@ SHARD_ROWS = 64
 _STAGE_FORMAT = 1
 """Raised when the same inputs would give another store."""
 _CENSUS_BLOCK = 256
-_FILES_PER_WORKER = 1_000
+_FILES_PER_WORKER = 5_000
 """One process reads this many files before a further worker has even started."""
 _SAMPLES_PER_FWHM = 2.0
 """Templates need at least this many samples a resolution element, as the sampling theorem asks."""

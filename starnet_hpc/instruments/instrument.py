@@ -1,6 +1,7 @@
 """A spectrograph as the numerics see it: pixel edges, resolution, windows to leave alone."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,7 @@ def build_instrument(config: InstrumentConfig) -> Instrument:
         ConfigError: arms overlap or are out of order.
     """
     arms = [_edges(arm) for arm in config.arms]
-    for (_, _, upper), (_, lower, _) in zip(arms, arms[1:], strict=False):
+    for (_, _, upper), (_, lower, _) in pairwise(arms):
         # Half a pixel of rounding is no overlap.
         if lower[0] < upper[-1] - 0.5 * (upper[-1] - upper[-2]):
             raise ConfigError(
@@ -105,10 +106,11 @@ def _find(choice: str) -> InstrumentConfig:
 
 def _edges(arm: WavelengthArm) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return centre, lower and upper edge of an arm's pixels."""
+    pixel = np.arange(arm.count, dtype=np.float64)
     edge = np.arange(arm.count + 1, dtype=np.float64) - 0.5
     if arm.spacing == "linear":
         edges = arm.start + arm.step * edge
-        return arm.start + arm.step * np.arange(arm.count), edges[:-1], edges[1:]
+        return arm.start + arm.step * pixel, edges[:-1], edges[1:]
     step = arm.step / C_KMS
     edges = arm.start * np.exp(step * edge)
-    return arm.start * np.exp(step * np.arange(arm.count)), edges[:-1], edges[1:]
+    return arm.start * np.exp(step * pixel), edges[:-1], edges[1:]

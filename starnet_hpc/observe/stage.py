@@ -21,7 +21,7 @@ from starnet_hpc.stores import Layout, StoreBuild, building, open_store
 
 _STAGE_FORMAT = 1
 """Raised when the same inputs would give another store."""
-_FILES_PER_WORKER = 500
+_FILES_PER_WORKER = 2_000
 """One process reduces this many spectra before a further worker has even started."""
 _MOST_LISTED = 20
 

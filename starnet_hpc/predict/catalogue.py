@@ -19,7 +19,8 @@ from starnet_hpc.stores import write_atomically
 
 _PARTS = (
     ("", "ensemble mean"),
-    ("_err", "total standard deviation: aleatoric and epistemic in quadrature"),
+    ("_err", "standard deviation, calibrated on validation spectra"),
+    ("_err_raw", "as claimed: aleatoric and epistemic in quadrature"),
     ("_aleatoric", "standard deviation that the members claim"),
     ("_epistemic", "standard deviation between the members"),
 )
@@ -48,7 +49,7 @@ def catalogue_columns(
     Args:
         identifiers: [rows], unique.
         label_names: [labels].
-        parts: mean, total, aleatoric and epistemic standard deviation, each [rows, labels] in physical units.
+        parts: mean; calibrated, claimed, aleatoric and epistemic standard deviation; each [rows, labels] in physical units.
         flags: [rows].
         n_members: size of the ensemble.
     """

@@ -14,6 +14,13 @@ from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import MissingInputError, PredictionError, StarnetError, StoreMismatchError
 from starnet_hpc.instruments import load_instrument
 from starnet_hpc.networks import Combined, Member, TrainedOn, describe_members, load_member
+from starnet_hpc.predict.calibration import (
+    Calibration,
+    calibrate,
+    calibration_header,
+    read_calibration,
+    write_calibration,
+)
 from starnet_hpc.predict.catalogue import catalogue_columns, write_fits, write_parquet
 from starnet_hpc.predict.flagging import flag_rows
 from starnet_hpc.predict.ranks import Ranks, started_ranks
@@ -22,7 +29,8 @@ from starnet_hpc.predict.units import fold, member_moments, read_unit, unit_path
 from starnet_hpc.progress import StageLog, stage_log
 from starnet_hpc.stores import Store, open_store, read_json, write_json
 
-_STORES = ("test", "survey")
+_STORES = ("valid", "test", "survey")
+"""In this order: the first calibrates the sigmas of the others."""
 _MOST_LISTED = 20
 
 
@@ -59,13 +67,15 @@ def predict(config: ExperimentConfig) -> list[Path]:
         if ranks.size > 1:
             log.info("%d ranks", ranks.size)
         failures: list[str] = []
+        calibrated = True
         for task in tasks:
             failed = _predict_store(config, task, ranks, device, log)
             failures += failed
-            if not failed:
+            calibrated = calibrated and not (failed and task.name == "valid")
+            if calibrated and not failed:
                 ranks.first_does(_join, config, task, trained_on, log)
         ranks.first_does(_raise_failures, failures)
-        return [config.catalogue(task.name) for task in tasks]
+        return [config.catalogue(task.name) for task in tasks if task.name != "valid"]
 
 
 def _log(config: ExperimentConfig, ranks: Ranks) -> AbstractContextManager[StageLog]:
@@ -98,7 +108,8 @@ def _predict_store(config: ExperimentConfig, task: _Task, ranks: Ranks, device: 
             if problem is not None:
                 failures.append(f"rows {rows.start}-{rows.stop - 1} of {task.store.path}: {problem}")
             bar.advance(len(rows))
-    return [message for rank in ranks.gather(failures) for message in rank]
+    # Ranks that share a unit may have met the same obstacle.
+    return list(dict.fromkeys(message for rank in ranks.gather(failures) for message in rank))
 
 
 def _raise_failures(failures: list[str]) -> None:
@@ -179,30 +190,68 @@ def _task(config: ExperimentConfig, name: str, digests: list[str], trained_on: T
 
 
 def _join(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: StageLog) -> None:
-    """Write the catalogue from all units, unless the one that is there is of the same recipe."""
+    """Write the catalogue from all units (of validation spectra: the calibration), unless it is there already."""
+    if task.name == "valid":
+        _calibrate(config, task, trained_on, log)
+        return
     path = config.catalogue(task.name)
     mark = task.folder / "catalogue.json"
+    calibration = Calibration.none(len(trained_on.label_names))
+    if (config.store("valid") / "zarr.json").exists():
+        calibration = read_calibration(_calibration_file(config), len(trained_on.label_names))
+    recipe = provenance.digest_recipe({"task": task.recipe, "calibration": calibration.factor.tolist()})
     there = path.exists() and path.with_suffix(".parquet").exists() and mark.exists()
-    if there and read_json(mark).get("recipe") == task.recipe:
+    if there and read_json(mark).get("recipe") == recipe:
         log.info("%s: complete already, %d rows", path, len(task.store))
         return
+    mean, aleatoric, epistemic = _whole(task)
+    claimed = np.hypot(aleatoric, epistemic)
+    flags = flag_rows(task.store, mean, trained_on)
+    parts = (mean, claimed * calibration.factor, claimed, aleatoric, epistemic)
+    columns = catalogue_columns(
+        _identifiers(task), tuple(trained_on.label_names), parts, flags, config.ensemble.members
+    )
+    header = task.header | calibration_header(calibration, trained_on.label_names)
+    write_parquet(path.with_suffix(".parquet"), columns, header)
+    write_fits(path, columns, header)
+    write_json(mark, {"recipe": recipe})
+    log.info("%s: %d rows, %d of them flagged", path, mean.shape[0], int((flags != 0).sum()))
+
+
+def _calibrate(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: StageLog) -> None:
+    """Find the factors that make sigma cover on the validation spectra, and keep them for the catalogues."""
+    mark = task.folder / "calibrated.json"
+    if _calibration_file(config).exists() and mark.exists() and read_json(mark).get("recipe") == task.recipe:
+        return
+    mean, aleatoric, epistemic = _whole(task)
+    found = calibrate(mean, np.hypot(aleatoric, epistemic), task.store.column("labels"), task.store.column("template"))
+    write_calibration(_calibration_file(config), found, trained_on.label_names)
+    write_json(mark, {"recipe": task.recipe})
+    log.info(
+        "sigma times %s, from %d validation spectra",
+        ", ".join(f"{f:.2f} ({n})" for f, n in zip(found.factor, trained_on.label_names, strict=True)),
+        found.rows,
+    )
+
+
+def _calibration_file(config: ExperimentConfig) -> Path:
+    return config.run_dir / "predictions" / "calibration.json"
+
+
+def _whole(task: _Task) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean, aleatoric and epistemic sigma of all rows of a store, joined from its units.
+
+    Raises:
+        PredictionError: units are missing.
+    """
     tables = [read_unit(unit_path(task.folder, unit), task.recipe) for unit in range(task.units)]
     whole = [table for table in tables if table is not None]
     if len(whole) != task.units or sum(table.mean.shape[0] for table in whole) != len(task.store):
         raise PredictionError(
             f"{task.folder}: {len(whole)} of {task.units} units are there; run the same command again"
         )
-    mean, aleatoric, epistemic = (
-        np.concatenate([getattr(table, part) for table in whole]) for part in ("mean", "aleatoric", "epistemic")
-    )
-    flags = flag_rows(task.store, mean, trained_on)
-    identifiers = _identifiers(task)
-    parts = (mean, np.hypot(aleatoric, epistemic), aleatoric, epistemic)
-    columns = catalogue_columns(identifiers, tuple(trained_on.label_names), parts, flags, config.ensemble.members)
-    write_parquet(path.with_suffix(".parquet"), columns, task.header)
-    write_fits(path, columns, task.header)
-    write_json(mark, {"recipe": task.recipe})
-    log.info("%s: %d rows, %d of them flagged", path, mean.shape[0], int((flags != 0).sum()))
+    parts = [np.concatenate([getattr(table, part) for table in whole]) for part in ("mean", "aleatoric", "epistemic")]
+    return parts[0], parts[1], parts[2]
 
 
 def _identifiers(task: _Task) -> NDArray[np.object_]:

@@ -87,7 +87,7 @@ def write_unit(path: Path, prediction: Combined, recipe: str) -> None:
 def read_unit(path: Path, recipe: str) -> UnitTable | None:
     """Return the prediction of a unit; None if it is not there, not whole, or of another recipe."""
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             if str(saved["recipe"]) != recipe:
                 return None
             return UnitTable(saved["mean"], saved["aleatoric"], saved["epistemic"])

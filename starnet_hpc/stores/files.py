@@ -69,8 +69,8 @@ def explain_full_disk(path: Path) -> Iterator[None]:
         if error.errno not in _FULL or isinstance(error, StorageFullError):
             raise
         raise StorageFullError(
-            f"{path}: no space left on the disk (or a quota or a limit of file sizes is reached). What was finished is kept: "
-            f"free some space or move run_dir, then run the same command again"
+            f"{path}: no space left on the disk (or a quota or a limit of file sizes is reached). What was finished is "
+            f"kept: free some space or move run_dir, then run the same command again"
         ) from error
 
 

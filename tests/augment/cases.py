@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from starnet_hpc.augment.draws import SPLITS
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.launch.rundir import claim
-from starnet_hpc.stores import Layout, building, write_shard
+from starnet_hpc.stores import Layout, building, open_store, write_shard
 
 INSTRUMENT: dict[str, Any] = {
     "name": "small",
@@ -37,9 +38,14 @@ def experiment(run_dir: Path, **sections: Any) -> ExperimentConfig:
 
 
 def write_grid(
-    config: ExperimentConfig, *, templates: int = TEMPLATES, scale: float = 1.0, low: float = 5143.0, high: float = 5197.0
+    config: ExperimentConfig,
+    *,
+    templates: int = TEMPLATES,
+    scale: float = 1.0,
+    low: float = 5143.0,
+    high: float = 5197.0,
 ) -> None:
-    """Write the `grid.zarr` of an experiment: lines whose depths are functions of the labels, on a sloping continuum."""
+    """Write the `grid.zarr` of an experiment: lines with depths that depend on the labels, on a sloping continuum."""
     claim(config)
     wavelength = np.exp(np.linspace(np.log(low), np.log(high), 3000))  # steps of 1 km/s
     unit = (np.arange(templates)[:, None] * np.array([0.618, 0.755, 0.57, 0.82]) + 0.5) % 1.0
@@ -66,3 +72,21 @@ def closed_form(wavelength: NDArray[np.float64], labels: NDArray[np.float64]) ->
     width = 0.05 + 0.02 * (teff / 6000.0)  # angstrom
     depth = (strength[:, None] * np.exp(-0.5 * ((wavelength - _LINES[:, None]) / width) ** 2)).sum(axis=0)
     return (teff / 5777.0) ** 4 * (1.0 + 2e-3 * (wavelength - 5170.0)) * np.exp(-depth)
+
+
+def flux(config: ExperimentConfig, name: str) -> NDArray[np.floating[Any]]:
+    """Return all fluxes [rows, pixels] of a finished store."""
+    store = open_store(config.store(name), made_by="augment")
+    return store.read(0, len(store))
+
+
+def same_stores(one: ExperimentConfig, other: ExperimentConfig) -> bool:
+    """Whether the three stores hold the same bits: fluxes, labels, templates and draws."""
+    columns = ("labels", "template", *(f"draws/{name}" for name in ("vsini", "vrad", "epsilon", "noise", "snr")))
+    for name in SPLITS:
+        a, b = (open_store(config.store(name), made_by="augment") for config in (one, other))
+        if flux(one, name).tobytes() != flux(other, name).tobytes():
+            return False
+        if any(a.column(column).tobytes() != b.column(column).tobytes() for column in columns):
+            return False
+    return True

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.config.cases import ARM, INSTRUMENT, write, write_text
 
 from starnet_hpc.config import load_config
 from starnet_hpc.errors import ConfigError
+from tests.config.cases import ARM, INSTRUMENT, write, write_text
 
 
 def complaint(path: Path, *overrides: str) -> str:
@@ -81,7 +81,9 @@ def test_numbers_are_finite(tmp_path: Path, key: str, value: str) -> None:
 
 def test_a_reversed_range_says_which_values_to_exchange(tmp_path: Path) -> None:
     said = complaint(write(tmp_path, {}), "grid.cut.teff=[6000, 4000]")
-    assert "grid.cut.teff: a range is [low, high] with low < high, got [6000.0, 4000.0]: exchange the two values" in said
+    assert (
+        "grid.cut.teff: a range is [low, high] with low < high, got [6000.0, 4000.0]: exchange the two values" in said
+    )
     assert "they are equal" in complaint(write(tmp_path, {}), "grid.cut.logg=[4, 4]")
 
 

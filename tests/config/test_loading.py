@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.config.cases import ARM, INSTRUMENT, SMALLEST, write, write_text
 
 from starnet_hpc.config import ExperimentConfig, load_config, resolved_yaml
+from tests.config.cases import ARM, INSTRUMENT, SMALLEST, write, write_text
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 intervals = st.tuples(finite, finite).filter(lambda pair: pair[0] < pair[1]).map(list)

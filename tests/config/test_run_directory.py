@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.config.cases import INSTRUMENT, SMALLEST
 
 from starnet_hpc.config import ExperimentConfig, load_config
 from starnet_hpc.errors import ConfigError, StoreDamagedError, StoreMismatchError
 from starnet_hpc.launch.rundir import claim
+from tests.config.cases import INSTRUMENT, SMALLEST
 
 
 def experiment(run_dir: Path, **changes: Any) -> ExperimentConfig:
@@ -27,7 +27,9 @@ def test_it_is_private_and_keeps_the_resolved_configuration(tmp_path: Path) -> N
 def test_it_refuses_another_experiment_by_name_and_seed(tmp_path: Path, changes: dict[str, Any]) -> None:
     claim(experiment(tmp_path / "run"))
     before = (tmp_path / "run" / "config.yaml").read_bytes()
-    with pytest.raises(StoreMismatchError, match=r"belongs to the experiment 'small' with seed 0, not to .* of its own"):
+    with pytest.raises(
+        StoreMismatchError, match=r"belongs to the experiment 'small' with seed 0, not to .* of its own"
+    ):
         claim(experiment(tmp_path / "run", **changes))
     assert (tmp_path / "run" / "config.yaml").read_bytes() == before
 

@@ -1,4 +1,4 @@
-"""INTRIGOSS files: what is written is read back, what the project's own tool writes is read, what is damaged is named."""
+"""INTRIGOSS files: what is written is read back, others' files are read, and what is damaged is named."""
 
 import gzip
 import os
@@ -13,10 +13,10 @@ import pytest
 from astropy.io import fits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.grids.templates import SUN, template
 
 from starnet_hpc.errors import GridFormatError, MissingInputError, StarnetError
 from starnet_hpc.grids import TemplateSource, TemplateSpectrum, reader_for, write_intrigoss
+from tests.grids.templates import SUN, template
 
 READER = reader_for("intrigoss")
 
@@ -48,7 +48,9 @@ def test_what_is_written_is_read_back_exactly(
 ) -> None:
     made = template(teff=teff, logg=logg, feh=feh, afe=afe)
     flux = made.flux if single else made.flux.astype(np.float64) / 3.0
-    path = write_intrigoss(tmp_path, TemplateSpectrum(made.wavelength, flux, made.labels, "", {"vmicro": 1.7}), overwrite=True)
+    path = write_intrigoss(
+        tmp_path, TemplateSpectrum(made.wavelength, flux, made.labels, "", {"vmicro": 1.7}), overwrite=True
+    )
     back = read(path)
     np.testing.assert_array_equal(back.wavelength, made.wavelength)
     np.testing.assert_array_equal(back.flux, flux)
@@ -118,6 +120,10 @@ def _set(column: str, row: int, value: float) -> Callable[[Path], None]:
     return _edit(change)
 
 
+def _overwrite(old: bytes, new: bytes) -> Callable[[Path], None]:
+    return lambda path: path.write_bytes(path.read_bytes().replace(old, new)) and None
+
+
 def _drop_table(path: Path) -> None:
     fits.PrimaryHDU(header=fits.getheader(path)).writeto(path, overwrite=True)
 
@@ -134,6 +140,14 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "keyword missing": (_edit(lambda h: h[0].header.remove("LOG_G")), "lacks keyword LOG_G"),
     "keyword is text": (_edit(lambda h: h[0].header.set("TEFF", "hot")), "TEFF should be a number, but is 'hot'"),
     "logarithm of Teff": (_edit(lambda h: h[0].header.set("TEFF", 3.76)), r"teff = 3.76 is not within"),
+    "axes without end": (
+        _overwrite(b"NAXIS   =                    0", b"NAXIS   =            999999990"),
+        "NAXIS is 999999990",
+    ),
+    "columns without end": (
+        _overwrite(b"TFIELDS =                    2", b"TFIELDS =             99999999"),
+        "TFIELDS is 99999999",
+    ),
     "no table": (_drop_table, "has no HDU 1"),
     "an image": (_image_instead, "has no column wavelength"),
     "column renamed": (_edit(lambda h: h[1].columns.change_name("surface_flux", "flux")), "no column surface_flux"),
@@ -158,7 +172,7 @@ def test_a_damaged_file_is_named_with_place_and_kind(good: Path, damage: Callabl
     assert str(caught.value).startswith(str(good))
 
 
-@settings(max_examples=15000, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_no_mutation_of_bytes_gives_anything_but_a_spectrum_or_our_error(good: Path, data: st.DataObject) -> None:
     original = good.read_bytes()
@@ -167,7 +181,9 @@ def test_no_mutation_of_bytes_gives_anything_but_a_spectrum_or_our_error(good: P
     where = st.one_of(st.integers(0, 8639), st.integers(0, len(original) - 1))
     for _ in range(data.draw(st.integers(1, 4))):
         start = data.draw(where)
-        new = data.draw(st.one_of(st.binary(min_size=1, max_size=30), st.sampled_from([b"-1", b"99999999", b"'", b"END", b"1E400"])))
+        new = data.draw(
+            st.one_of(st.binary(min_size=1, max_size=30), st.sampled_from([b"-1", b"99999999", b"'", b"END", b"1E400"]))
+        )
         mutated[start : start + len(new)] = new
     path = good.with_name("mutated.fits")
     path.write_bytes(bytes(mutated[: data.draw(st.integers(0, len(mutated)))] if data.draw(st.booleans()) else mutated))
@@ -176,7 +192,7 @@ def test_no_mutation_of_bytes_gives_anything_but_a_spectrum_or_our_error(good: P
         try:
             back = read(path)
         except StarnetError as error:
-            assert str(path) in str(error)
+            assert str(path) in str(error)  # noqa: PT017 - most mutations raise, some do not
         else:
             assert np.all(np.diff(back.wavelength) > 0)
             assert np.all(back.flux > 0)

@@ -29,7 +29,9 @@ def write(path: Path, columns: list[fits.Column], **header: float) -> Path:
     cards=st.integers(0, 80),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_it_reads_plain_tables_as_astropy_does(tmp_path: Path, rows: int, kinds: list[str], cards: int, seed: int) -> None:
+def test_it_reads_plain_tables_as_astropy_does(
+    tmp_path: Path, rows: int, kinds: list[str], cards: int, seed: int
+) -> None:
     values = np.random.default_rng(seed).integers(-1000, 1000, (len(kinds), rows))
     columns = [
         fits.Column(f"col{k}", kind, "Angstrom" if k == 0 else None, array=values[k].astype(KINDS[kind]))
@@ -71,7 +73,8 @@ def _image(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [_scaled, _vectors, _variable, _packed, _truncated, _image, Path.unlink, lambda path: path.write_bytes(b"")]
+    "change",
+    [_scaled, _vectors, _variable, _packed, _truncated, _image, Path.unlink, lambda path: path.write_bytes(b"")],
 )
 def test_it_leaves_everything_else_to_astropy(tmp_path: Path, change: Callable[[Path], object]) -> None:
     numbers = np.arange(2000.0)

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from tests.grids.templates import template
-
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.grids import write_intrigoss
+from tests.grids.templates import template
 
 INSTRUMENT: dict[str, Any] = {
     "name": "small",

@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
-from tests.grids.templates import template
-from tests.ingest.cases import experiment, write_grid
 
 from starnet_hpc.errors import (
     ConfigError,
@@ -20,6 +18,8 @@ from starnet_hpc.grids import TemplateSpectrum, write_intrigoss
 from starnet_hpc.grids.intrigoss import Intrigoss
 from starnet_hpc.ingest import ingest, shards
 from starnet_hpc.stores import is_complete, open_store
+from tests.grids.templates import template
+from tests.ingest.cases import experiment, write_grid
 
 
 @pytest.fixture

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import scipy.interpolate
 import zarr
-from tests.grids.templates import template
-from tests.ingest.cases import NODES, experiment, write_grid
 
 from starnet_hpc.errors import InterruptedRunError, StoreMismatchError
 from starnet_hpc.grids import TemplateSource, TemplateSpectrum, reader_for, write_intrigoss
@@ -18,6 +16,8 @@ from starnet_hpc.ingest import ingest, shards
 from starnet_hpc.ingest.stage import ln_uniform
 from starnet_hpc.instruments import C_KMS, load_instrument
 from starnet_hpc.stores import Store, open_store
+from tests.grids.templates import template
+from tests.ingest.cases import NODES, experiment, write_grid
 
 
 def opened(path: Path) -> Store:

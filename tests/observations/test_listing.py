@@ -26,9 +26,10 @@ ROWS: dict[str, list[Any]] = {
 
 
 def csv(path: Path, rows: dict[str, list[Any]]) -> Path:
-    lines = [",".join(rows)]
-    for values in zip(*rows.values(), strict=True):
-        lines.append(",".join("" if isinstance(v, float) and np.isnan(v) else str(v) for v in values))
+    def cell(value: Any) -> str:
+        return "" if isinstance(value, float) and np.isnan(value) else str(value)
+
+    lines = [",".join(rows), *(",".join(map(cell, values)) for values in zip(*rows.values(), strict=True))]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8-sig")  # as spreadsheets write it
     return path
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.ingest.cases import INSTRUMENT
 
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.instruments import Instrument, load_instrument
 from starnet_hpc.observations import write_eso_sdp
+from tests.ingest.cases import INSTRUMENT
 
 _LINES = ((5153.1, 0.5), (5156.4, 0.3), (5160.9, 0.7), (5164.4, 0.2), (5168.0, 0.6))
 
@@ -25,7 +25,12 @@ def experiment(tmp_path: Path, *, run: str = "run", instrument: Any = INSTRUMENT
         "instrument": instrument,
         "grid": {"format": "intrigoss", "path": str(tmp_path)},
         "survey": survey,
-        "augment": {"continuum_segment": 5.0, "continuum_knot_spacing": 10.0, "dtype": "float32", **sections.pop("augment", {})},
+        "augment": {
+            "continuum_segment": 5.0,
+            "continuum_knot_spacing": 10.0,
+            "dtype": "float32",
+            **sections.pop("augment", {}),
+        },
         **sections,
     }
     return ExperimentConfig.model_validate(data)

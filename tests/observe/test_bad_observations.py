@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.observe.cases import experiment, star, write_stars
 
 from starnet_hpc.errors import (
     ConfigError,
@@ -18,6 +17,7 @@ from starnet_hpc.flags import Flag
 from starnet_hpc.observations import write_eso_sdp
 from starnet_hpc.observe import observe
 from starnet_hpc.stores import open_store
+from tests.observe.cases import experiment, star, write_stars
 
 
 def test_a_file_that_cannot_be_read_is_a_flagged_row_of_zeros(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_overruling_a_header_is_remarked_upon(tmp_path: Path) -> None:
 def test_a_survey_of_unusable_files_only_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     for path in write_stars(tmp_path / "observed", 2):
         path.write_text("no spectrum")
-    with pytest.raises(ObservationFormatError, match="none of 2 spectra can be used; the first: .*is not a FITS file"):
+    with pytest.raises(ObservationFormatError, match=r"none of 2 spectra can be used; the first: .*is not a FITS file"):
         observe(experiment(tmp_path))
     assert not (tmp_path / "run" / "survey.zarr").exists()
     assert not (tmp_path / "run" / "survey.markers").exists()

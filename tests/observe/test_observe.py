@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.observe.cases import experiment, instrument, star, write_stars
 
 from starnet_hpc.errors import StoreMismatchError
 from starnet_hpc.flags import Flag
@@ -14,6 +13,7 @@ from starnet_hpc.kernels.continuum import SegmentContinuum
 from starnet_hpc.observations import write_eso_sdp
 from starnet_hpc.observe import observe
 from starnet_hpc.stores import Store, open_store
+from tests.observe.cases import experiment, instrument, star, write_stars
 
 
 def opened(path: Path) -> Store:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.stores.cases import LAYOUT, RECIPE, build, fluxes, read
 
 from starnet_hpc.errors import (
     MissingInputError,
@@ -18,6 +17,7 @@ from starnet_hpc.errors import (
     StoreMismatchError,
 )
 from starnet_hpc.stores import Layout, Store, building, finished, is_complete, write_shard
+from tests.stores.cases import LAYOUT, RECIPE, build, fluxes, read
 
 
 def marker(path: Path, shard: int) -> Path:
@@ -122,9 +122,7 @@ def test_a_new_last_shard_keeps_nothing_of_a_damaged_one(path: Path, tmp_path: P
     whole = file.read_bytes()
     file.write_bytes(b"\x07" * len(whole))
     marker(path, 3).unlink()
-    with building(
-        path, recipe=RECIPE, layout=LAYOUT, wavelength=np.arange(40.0), columns={}, attributes={}
-    ) as store:
+    with building(path, recipe=RECIPE, layout=LAYOUT, wavelength=np.arange(40.0), columns={}, attributes={}) as store:
         write_shard(path, LAYOUT, store.recipe_digest, 3, fluxes(LAYOUT)[48:], {})
     assert file.read_bytes() == whole
 
@@ -164,9 +162,7 @@ except RunDirectoryBusyError as error:
     def other() -> subprocess.CompletedProcess[str]:
         return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
 
-    with building(
-        path, recipe=RECIPE, layout=LAYOUT, wavelength=np.arange(40.0), columns={}, attributes={}
-    ) as store:
+    with building(path, recipe=RECIPE, layout=LAYOUT, wavelength=np.arange(40.0), columns={}, attributes={}) as store:
         write_shard(path, LAYOUT, store.recipe_digest, 0, fluxes(LAYOUT)[:16], {})
         said = other()
         assert said.returncode == 1
@@ -177,23 +173,25 @@ except RunDirectoryBusyError as error:
 
 
 def test_a_lock_is_given_back_when_a_build_fails(path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), building(
-        path, recipe=RECIPE, layout=LAYOUT, wavelength=np.arange(40.0), columns={}, attributes={}
+    with (
+        pytest.raises(ZeroDivisionError),
+        building(path, recipe=RECIPE, layout=LAYOUT, wavelength=np.arange(40.0), columns={}, attributes={}),
     ):
         raise ZeroDivisionError
     build(path)
-    with pytest.raises(RunDirectoryBusyError), building(
-        path, recipe=RECIPE, layout=LAYOUT, wavelength=np.arange(40.0), columns={}, attributes={}
+    with (
+        pytest.raises(RunDirectoryBusyError),
+        building(path, recipe=RECIPE, layout=LAYOUT, wavelength=np.arange(40.0), columns={}, attributes={}),
     ):
         build(path)
 
 
 def test_a_store_with_shards_missing_cannot_be_marked_complete(path: Path) -> None:
-    with building(
-        path, recipe=RECIPE, layout=LAYOUT, wavelength=np.arange(40.0), columns={}, attributes={}
-    ) as store:
-        with pytest.raises(RuntimeError, match="shards missing"):
-            store.finalise()
+    with (
+        building(path, recipe=RECIPE, layout=LAYOUT, wavelength=np.arange(40.0), columns={}, attributes={}) as store,
+        pytest.raises(RuntimeError, match="shards missing"),
+    ):
+        store.finalise()
     assert not is_complete(path)
 
 

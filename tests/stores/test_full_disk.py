@@ -6,12 +6,12 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.disks import fill_up, small_disk
-from tests.stores.cases import build, read
-from tests.support import run
 
 from starnet_hpc.errors import StarnetError, StorageFullError
 from starnet_hpc.stores import Layout, explain_full_disk, is_complete, write_atomically, write_json
+from tests.disks import fill_up, small_disk
+from tests.stores.cases import build, read
+from tests.support import run
 
 LAYOUT = Layout(rows=200, pixels=500, shard_rows=32, dtype="float16")  # seven shards of 32 KB
 

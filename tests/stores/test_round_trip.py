@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from tests.stores.cases import LAYOUT, build, fluxes, read
 
 from starnet_hpc.errors import StarnetError
 from starnet_hpc.stores import Layout
+from tests.stores.cases import LAYOUT, build, fluxes, read
 
 layouts = st.builds(
     Layout,

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.stores.cases import LAYOUT, build, fluxes, read
 
 from starnet_hpc.errors import StoreIncompleteError
 from starnet_hpc.stores import Damage, Layout, check_columns, check_shards, discard_damaged, unfinished_shards
+from tests.stores.cases import LAYOUT, build, fluxes, read
 
 SHARDED = Layout(rows=48, pixels=10, shard_rows=16, dtype="float16")
 MAPPED = Layout(rows=48, pixels=10, shard_rows=16, mapped=True)

@@ -3,7 +3,6 @@
 import re
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ NETWORKS = {
     "starnet": {"kind": "starnet"},
 }
 STEPS = 8
+FIRST_RATE = 2e-3 / 25
 
 
 def ready(run_dir: Path, **sections: dict[str, object]) -> ExperimentConfig:
@@ -53,30 +53,42 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return best(config)
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
-def test_two_processes_take_the_step_of_one_with_the_whole_batch(tmp_path: Path, kind: str) -> None:
-    config = support.ready_to_train(tmp_path / "run", rows=64, network=NETWORKS[kind], train={"batch_size": 32})
-    command = (HERE / "steps.py", config.run_dir / "config.yaml")
-    alone = support.start(*command, tmp_path / "one.pt")
-    two = support.start_ranks(2, *command, tmp_path / "two.pt", port=support.free_port())
+def test_two_processes_take_the_step_of_one_with_the_whole_batch(tmp_path: Path) -> None:
+    configs = [
+        support.ready_to_train(tmp_path / kind, rows=64, network=network, train={"batch_size": 32})
+        for kind, network in NETWORKS.items()
+    ]
+    paths = [config.run_dir / "config.yaml" for config in configs]
+    alone = support.start(HERE / "steps.py", tmp_path / "one.pt", *paths)
+    two = support.start_ranks(2, HERE / "steps.py", tmp_path / "two.pt", *paths, port=support.free_port())
     assert [code for code, _ in support.finish([alone, *two])] == [0, 0, 0]
-    one, other = (torch.load(tmp_path / name, weights_only=True) for name in ("one.pt", "two.pt"))
-    assert one.keys() == other.keys()
-    assert sum(name.startswith("gradient") for name in one) > 8
-    for name, value in one.items():
-        # Sums of float32 in another order: 1e-6 of the largest entry. The first step moves weights by 8e-5 at most.
-        size = max(value.abs().max().item(), 1.0) if name.startswith("state") else value.abs().max().item()
-        torch.testing.assert_close(
-            other[name], value, rtol=0, atol=1e-6 * size, msg=lambda m, name=name: f"{name}: {m}"
-        )
+    everything = [torch.load(tmp_path / name, weights_only=True) for name in ("one.pt", "two.pt")]
+    for kind in NETWORKS:
+        one, other = (saved[kind] for saved in everything)
+        assert one.keys() == other.keys()
+        gradients = [name for name in one if name.startswith("gradient")]
+        assert len(gradients) > 8
+        # Sums of float32 in another order: 1e-6 of the largest gradient there is. An entry of the first layers can be
+        # the small rest of large terms, so its own size is no measure.
+        largest = max(one[name].abs().max().item() for name in gradients)
+        for name, value in one.items():
+            difference = (other[name] - value).abs()
+            if name in gradients:
+                assert difference.max().item() < 1e-6 * largest, f"{kind} {name}"
+            elif (gradient := name.replace("state", "gradient")) in gradients:
+                # Adam divides a gradient by its size: one that is nothing but rounding error goes either way.
+                clear = one[gradient].abs() > 1e-4 * largest
+                assert difference[clear].max().item() < 1e-6, f"{kind} {name}"
+                assert difference.max().item() < 2 * FIRST_RATE, f"{kind} {name}"
+            else:
+                assert difference.max().item() < 1e-6, f"{kind} {name}"
 
 
-@pytest.mark.parametrize(("number", "rank"), [("SIGUSR2", 0), ("SIGTERM", 1)])
 def test_a_signal_to_one_process_stops_both_together_and_a_rerun_ends_with_the_same_weights(
-    tmp_path: Path, undisturbed: Path, number: str, rank: int
+    tmp_path: Path, undisturbed: Path
 ) -> None:
     config = ready(tmp_path / "run")
-    ended = support.finish(pair(config, str(STEPS + 3), number, rank=rank))
+    ended = support.finish(pair(config, str(STEPS + 3), "SIGUSR2", rank=1))
     assert [code for code, _ in ended] == [1, 1]
     assert "asked to stop in epoch 2 after step 4; the state is saved" in ended[0][1]
     assert ended[1][1] == "", "one process tells for all"
@@ -85,24 +97,29 @@ def test_a_signal_to_one_process_stops_both_together_and_a_rerun_ends_with_the_s
     assert support.same_weights(best(config), undisturbed)
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_process_that_is_killed_takes_the_other_down_with_a_message_and_a_rerun_ends_with_the_same_weights(
-    tmp_path: Path, undisturbed: Path, rank: int
+def test_a_process_that_is_killed_takes_the_other_down_and_a_rerun_ends_with_the_same_weights(
+    tmp_path: Path, undisturbed: Path
 ) -> None:
     config = ready(tmp_path / "run")
-    begin = time.monotonic()
-    ended = support.finish(pair(config, str(STEPS + 3), "SIGKILL", rank=rank))
-    assert time.monotonic() - begin < 60
-    assert ended[rank][0] == -signal.SIGKILL
-    code, told = ended[1 - rank]
+    check_loss(support.finish(pair(config, str(STEPS + 3), "SIGKILL", rank=1), limit_s=60), killed=1)
+    assert torch.load(config.member_dir(0) / "last.pt", weights_only=True)["progress"]["epoch"] == 1
+    assert [code for code, _ in support.finish(pair(config))] == [0, 0]
+    assert support.same_weights(best(config), undisturbed)
+
+
+def test_the_others_speak_if_the_first_process_is_killed(tmp_path: Path) -> None:
+    check_loss(support.finish(pair(ready(tmp_path / "run"), "3", "SIGKILL"), limit_s=60), killed=0)
+
+
+def check_loss(ended: list[tuple[int, str]], killed: int) -> None:
+    """The process that was not killed ended with one message and no traceback."""
+    assert ended[killed][0] == -signal.SIGKILL
+    code, told = ended[1 - killed]
     assert code == 1
     assert "Traceback" not in told
     errors = [line for line in told.splitlines() if "error" in line]
     assert len(errors) == 1
-    assert re.search(rf"error: rank {1 - rank} of 2 lost contact .* run the same command again", errors[0])
-    assert torch.load(config.member_dir(0) / "last.pt", weights_only=True)["progress"]["epoch"] == 1
-    assert [code for code, _ in support.finish(pair(config))] == [0, 0]
-    assert support.same_weights(best(config), undisturbed)
+    assert re.search(rf"error: rank {1 - killed} of 2 lost contact .* run the same command again", errors[0])
 
 
 @pytest.mark.parametrize(
@@ -110,9 +127,8 @@ def test_a_process_that_is_killed_takes_the_other_down_with_a_message_and_a_reru
     [
         ({"augment": {"shard_rows": 128}}, "has 1 shards for 2 processes: lower augment.shard_rows to 64"),
         ({"train": {"batch_size": 15, "gpus_per_node": 1}}, "train.batch_size 15 cannot be shared equally by 2"),
-        ({"train": {"batch_size": 256}}, "train.batch_size: 128 spectra a process"),
     ],
-    ids=["too few shards", "batch not divisible", "too few rows"],
+    ids=["too few shards", "batch not divisible"],
 )
 def test_what_two_processes_cannot_share_is_told_once_with_exit_code_2(
     tmp_path: Path, changes: dict[str, dict[str, object]], words: str

@@ -1,0 +1,153 @@
+"""A stage's log: timed lines in a file and on standard error, a moving bar only on a terminal."""
+
+import logging
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from starnet_hpc import progress
+from starnet_hpc.progress import stage_log
+from tests.support import environment
+
+TIMED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d INFO    (.*)")
+
+
+class Clock:
+    """Time that a test turns by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    turned = Clock()
+    monkeypatch.setattr(progress.time, "monotonic", turned)
+    return turned
+
+
+def lines(run_dir: Path) -> list[str]:
+    text = (run_dir / "logs" / "augment.log").read_text(encoding="utf-8")
+    return [match[1] for line in text.splitlines() if (match := TIMED.fullmatch(line))]
+
+
+def test_lines_are_timed_and_go_to_the_file_and_to_standard_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with stage_log("augment", tmp_path / "run") as log:
+        log.info("%d spectra of %s", 5, "Å")
+        log.warning("look")
+    text = (tmp_path / "run" / "logs" / "augment.log").read_text(encoding="utf-8")
+    assert lines(tmp_path / "run") == ["5 spectra of Å"]
+    assert text.splitlines()[1].endswith(" WARNING look")
+    assert capsys.readouterr().err == text
+
+
+def test_a_quiet_log_is_only_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with stage_log("augment", tmp_path, quiet=True) as log:
+        log.info("said")
+    assert lines(tmp_path) == ["said"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_second_run_adds_to_the_log_and_says_nothing_twice(tmp_path: Path) -> None:
+    logger = logging.getLogger("starnet_hpc.augment")
+    before = list(logger.handlers)
+    for said in ("first", "second"):
+        with stage_log("augment", tmp_path) as log:
+            log.info("%s", said)
+    assert lines(tmp_path) == ["first", "second"]
+    assert logger.handlers == before
+
+
+def test_a_log_on_a_full_disk_loses_lines_but_stops_nothing_and_prints_no_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "augment.log").symlink_to("/dev/full")  # every write: no space left on device
+    with stage_log("augment", tmp_path) as log:
+        log.info("one")
+        log.info("two")
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split()[-1] for line in said] == ["one", "two"]
+
+
+def test_without_a_terminal_a_line_comes_every_ten_seconds_with_rate_and_time_left(
+    tmp_path: Path, clock: Clock
+) -> None:
+    with stage_log("augment", tmp_path, quiet=True) as log, log.bar("train.zarr", 1000, "spectra") as bar:
+        for _ in range(9):  # 100 spectra in 4 s each: lines after 12, 24 and 36 s
+            clock.now += 4.0
+            bar.advance(100)
+        clock.now += 4.0
+        bar.advance(100, "loss 0.5")
+    assert lines(tmp_path) == [
+        "train.zarr: 300 of 1000 spectra, 25 spectra/s, 28 s left ",
+        "train.zarr: 600 of 1000 spectra, 25 spectra/s, 16 s left ",
+        "train.zarr: 900 of 1000 spectra, 25 spectra/s, 4 s left ",
+        "train.zarr: 1000 spectra in 40.0 s (25 spectra/s)",
+    ]
+
+
+def test_what_an_earlier_run_did_counts_as_done_but_not_in_the_rate(tmp_path: Path, clock: Clock) -> None:
+    with stage_log("augment", tmp_path, quiet=True) as log, log.bar("x", 1000, "spectra", done=600) as bar:
+        clock.now += 20.0
+        bar.advance(200)
+        clock.now += 20.0
+        bar.advance(200)
+    assert lines(tmp_path) == [
+        "x: 800 of 1000 spectra, 10 spectra/s, 20 s left ",
+        "x: 400 spectra in 40.0 s (10 spectra/s)",
+    ]
+
+
+def test_work_that_fails_or_was_done_before_ends_without_a_rate(tmp_path: Path) -> None:
+    with stage_log("augment", tmp_path, quiet=True) as log:
+        with log.bar("done", 10, "files", done=10):
+            pass
+        with pytest.raises(ZeroDivisionError), log.bar("failed", 10, "files") as bar:
+            bar.advance(5 // 0)
+    assert lines(tmp_path) == []
+
+
+def test_on_a_terminal_lines_stand_above_the_bar_and_none_is_torn(tmp_path: Path) -> None:
+    program = f"""
+from pathlib import Path
+from starnet_hpc.progress import stage_log
+with stage_log("augment", Path({str(tmp_path)!r})) as log, log.bar("work", 200, "spectra") as bar:
+    for k in range(200):
+        bar.advance(1)
+        if k % 50 == 0:
+            log.info("line %d stands alone [not markup]", k)
+"""
+    here, there = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        env=environment(TERM="xterm", COLUMNS="100", NO_COLOR="1"),
+        stderr=there,
+        stdout=there,
+    ) as process:
+        os.close(there)
+        shown = b""
+        while True:
+            try:
+                part = os.read(here, 4096)
+            except OSError:  # EIO: the other end has closed
+                break
+            shown += part
+        assert process.wait(60) == 0
+    os.close(here)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    rows = [row.strip() for row in re.split(r"[\r\n]+", text)]
+    for k in range(0, 200, 50):
+        assert [row for row in rows if re.fullmatch(rf"(\[.*\] +)?INFO +line {k} stands alone \[not markup\]", row)]
+    assert "spectra/s" in text
+    assert len(lines(tmp_path)) == 5  # the four, and the sum
