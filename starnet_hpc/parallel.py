@@ -4,11 +4,12 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
+import dask.config
 from dask.distributed import Client, Future, LocalCluster, as_completed
 from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
@@ -25,6 +26,15 @@ _FIRST_WORKER_S = 600
 """Workers of a scheduler that runs already may still be in a batch system's queue for this long."""
 _SILENT = logging.CRITICAL + 1
 """Dask tells of each failed task and lost worker on stderr; what the user has to know of them is raised here."""
+
+_WORKER_ENVIRONMENT = {
+    # Dask has its workers give memory back in pieces of 64 KB. The arrays of each spectrum then come as fresh pages from
+    # the system, which takes two to three times as long as the kernels themselves.
+    "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    # `silence_logs` ends a moment before the worker does.
+    "DASK_LOGGING__DISTRIBUTED": "critical",
+}
 
 
 def available_cores() -> int:
@@ -137,22 +147,34 @@ def _local_cluster(workers: int) -> Iterator[LocalCluster]:
     # made while they are blocked never see them, so that workers finish their shards.
     signals = {*STOP_SIGNALS, signal.SIGINT}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    environment = dict(os.environ)
     try:
         resource_tracker.ensure_running()  # a process of multiprocessing's, whose start lets two of the signals through
         signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,  # kernels are single-threaded: one process a core, and nothing is oversubscribed
-            processes=True,
-            dashboard_address="127.0.0.1:0",  # None would fight for port 8787 all the same
-            scheduler_kwargs={"dashboard": False},
-            silence_logs=_SILENT,
-            memory_limit=0,  # one shard bounds a worker's memory; Dask's share of a machine with many cores may be less
-        )
+        with dask.config.set(
+            {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in _WORKER_ENVIRONMENT.items()}
+        ):
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,  # kernels are single-threaded: one process a core, and nothing is oversubscribed
+                processes=True,
+                dashboard_address="127.0.0.1:0",  # None would fight for port 8787 all the same
+                scheduler_kwargs={"dashboard": False},
+                silence_logs=_SILENT,
+                memory_limit=0,  # one shard bounds a worker's memory; Dask's share of a large machine may be less
+            )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    with cluster:
+    try:
         yield cluster
+    finally:
+        # Closing fails on a worker that is just being started again. It ends with this process, and the error that has
+        # brought us here must not be lost.
+        with suppress(AssertionError, OSError):
+            cluster.close()
+        # Dask leaves its workers' environment in ours, and networks would then train with one thread.
+        os.environ.clear()
+        os.environ.update(environment)
 
 
 @contextmanager

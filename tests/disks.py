@@ -14,11 +14,11 @@ _BLOCK = 4096
 
 @contextmanager
 def small_disk(place: Path) -> Iterator[Path]:
-    """Give a file system of 2 MB, which only root can mount, as CI is."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small file system")
+    """Give a file system of 2 MB. Only root can mount one; CI is root, and takes a skip for a failure."""
     place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(place)], check=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(place)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False).returncode != 0:
+        pytest.skip("a small file system cannot be mounted here")
     try:
         yield place
     finally:

@@ -256,6 +256,20 @@ def wait_until(condition: Callable[[], object], what: str, limit_s: float = 30.0
         time.sleep(0.01)
 
 
+def processes(words: str) -> list[int]:
+    """Return the ids of living processes whose command line holds these words, without this one."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+        except (OSError, ValueError):  # it has just ended
+            continue
+        if words in command and state != "Z" and int(folder.name) != os.getpid():
+            found.append(int(folder.name))
+    return sorted(found)
+
+
 def same_weights(a: Path, b: Path) -> bool:
     """Say whether two member files hold the same weights, bit for bit."""
     one, two = (torch.load(path, weights_only=True)["weights"] for path in (a, b))

@@ -14,6 +14,10 @@ def who(key: int) -> int:
     return os.getpid()
 
 
+def trim_threshold(key: int) -> int:
+    return int(os.environ["MALLOC_TRIM_THRESHOLD_"])
+
+
 @dataclass(frozen=True)
 class Refusing:
     """Fails at one key."""

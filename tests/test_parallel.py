@@ -11,7 +11,7 @@ import pytest
 from starnet_hpc import parallel
 from starnet_hpc.errors import LauncherError
 from tests.support import free_port, run, wait_until
-from tests.tasks import Fragile, Refusing, Waiting, square, who
+from tests.tasks import Fragile, Refusing, Waiting, square, trim_threshold, who
 
 
 @pytest.fixture
@@ -33,12 +33,19 @@ def test_several_workers_are_other_processes_and_give_the_same(dask_scheduler: s
 
 
 def test_a_local_cluster_starts_and_ends_in_silence(silence: None) -> None:
+    environment = dict(os.environ)
     pids = {pid for _, pid in parallel.each(who, range(20), workers=2)}
+    assert dict(os.environ) == environment  # not OMP_NUM_THREADS=1 for whatever this process starts next
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()  # and signals reach this process as before
     assert os.getpid() not in pids
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_workers_keep_the_memory_of_small_arrays_for_the_next_ones() -> None:
+    """Dask's own setting of malloc triples the time of a spectrum (its fresh pages are all cleared by the system)."""
+    assert {value for _, value in parallel.each(trim_threshold, range(2), workers=2)} == {256 << 20}
 
 
 def test_no_keys_start_no_workers(silence: None) -> None:

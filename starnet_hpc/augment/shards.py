@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from starnet_hpc.augment.draws import Draws
 from starnet_hpc.augment.recipe import SpectrumRecipe
 from starnet_hpc.errors import StarnetError, StoreMismatchError
+from starnet_hpc.kernels.half import to_half
 from starnet_hpc.stores import Layout, MappedRows, open_store, write_shard
 
 
@@ -43,7 +44,7 @@ def make_shard(work: ShardWork) -> int:
     recipe = _shared(task.recipe)
     flux = normalised_rows(recipe, _templates(task.grid, task.grid_digest), work.draws, rows.start)
     kept = stored(flux, task.layout.dtype, rows.start)
-    facts = {"flux_min": float(kept.min()), "flux_max": float(kept.max())}
+    facts = {"flux_min": float(flux.min()), "flux_max": float(flux.max())}
     write_shard(task.store, task.layout, task.recipe_digest, work.shard, kept, facts)
     return len(rows)
 
@@ -78,7 +79,7 @@ def stored(flux: NDArray[np.float32], dtype: str, first_row: int) -> NDArray[np.
     Raises:
         StarnetError: the brightest pixel of a row is beyond what the type can hold, or nearly nothing in it.
     """
-    brightest = np.abs(flux).max(axis=1)
+    brightest = np.maximum(flux.max(axis=1), -flux.min(axis=1))
     limits = np.finfo(dtype)
     # A relative step of 2^-11 needs normal numbers: the faintest pixels of interest are a hundredth of the brightest.
     lost = ~((brightest <= limits.max) & (brightest >= 100 * limits.smallest_normal))
@@ -88,7 +89,7 @@ def stored(flux: NDArray[np.float32], dtype: str, first_row: int) -> NDArray[np.
             f"row {first_row + k}: fluxes up to {brightest[k]:.3g} do not fit into {dtype}; "
             f"set augment.dtype: float32, or have the continuum removed (augment.continuum: clip)"
         )
-    return flux.astype(dtype)
+    return to_half(flux) if dtype == "float16" else flux
 
 
 @lru_cache(maxsize=4)

@@ -89,7 +89,7 @@ def _history(config: ExperimentConfig, member: int) -> list[dict[str, str]]:
     try:
         with (config.member_dir(member) / "history.csv").open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
-    except FileNotFoundError:
+    except OSError:  # not there yet, or out of reach for a moment: it is only shown
         return []
 
 

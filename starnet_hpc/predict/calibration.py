@@ -1,9 +1,9 @@
-"""One factor a label that makes the ensemble's sigma cover: found on the validation spectra, applied to everything else.
+"""One factor a label that makes the ensemble's sigma cover: found on validation spectra, applied to everything else.
 
 A network is trained to claim the variance that its residuals have on average, but residuals are not Gaussian: most are
-smaller than that, some much larger, so that sigma as claimed holds more than 68 % of them; and the mean of several members
-is better than each of them expects of itself. The factor is the 68.27 % quantile of |residual| / sigma, so that an
-interval of one sigma is what its name says. Validation templates are not trained on, and test templates are neither.
+smaller than that, some much larger, so that sigma as claimed holds more than 68 % of them; and the mean of several
+members is better than each of them expects of itself. The factor is the 68.27 % quantile of |residual| / sigma, so that
+an interval of one sigma is what its name says. Validation templates are not trained on, and test templates are neither.
 """
 
 from collections.abc import Sequence

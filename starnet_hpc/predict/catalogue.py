@@ -49,7 +49,8 @@ def catalogue_columns(
     Args:
         identifiers: [rows], unique.
         label_names: [labels].
-        parts: mean; calibrated, claimed, aleatoric and epistemic standard deviation; each [rows, labels] in physical units.
+        parts: mean; calibrated, claimed, aleatoric and epistemic standard deviation; each [rows, labels], physical
+            units.
         flags: [rows].
         n_members: size of the ensemble.
     """

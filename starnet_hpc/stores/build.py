@@ -26,6 +26,9 @@ from starnet_hpc.stores.markers import is_whole, marker_folder, marker_path, rea
 FORMAT_VERSION = 1
 """Of what `open_store` finds; raised when older versions of the package would misread it."""
 
+_EXPONENT_OF_HALF = np.uint16(0x7C00)
+"""All bits of it are set in infinities and NaN."""
+
 
 @dataclass(frozen=True)
 class StoreBuild:
@@ -153,7 +156,7 @@ def write_shard(
         raise ValueError(
             f"shard {shard} needs {(len(rows), layout.pixels)} {layout.dtype}, got {flux.shape} {flux.dtype}"
         )
-    finite = np.isfinite(flux).all(axis=1)
+    finite = _finite(flux).all(axis=1)
     if not finite.all():
         raise StarnetError(
             f"{path}, row {rows[int(np.argmin(finite))]}: the flux is not finite, or too large for {layout.dtype}"
@@ -162,11 +165,18 @@ def write_shard(
     with explain_full_disk(path):
         # What a damaged shard holds must not be read, which Zarr would do to fill a short last one up.
         shard_file(path, shard).unlink(missing_ok=True)
-        array = zarr.open_array(path / "flux", mode="r+")
+        # Otherwise Zarr compares every flux with NaN, to leave such chunks out; there are none.
+        array = zarr.open_array(path / "flux", mode="r+").with_config({"write_empty_chunks": True})
         array[rows.start : rows.stop] = flux
         flush(shard_file(path, shard))  # or the marker might outlive the shard when a machine goes down
         write_json(marker_path(path, shard), {"recipe": recipe_digest, "digest": digest, "facts": dict(facts)})
     return digest
+
+
+def _finite(flux: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    if flux.dtype == np.float16:  # NumPy's own answer takes four times as long
+        return np.asarray((flux.view(np.uint16) & _EXPONENT_OF_HALF) != _EXPONENT_OF_HALF)
+    return np.asarray(np.isfinite(flux))
 
 
 def _head(recipe: Mapping[str, Any], digest: str) -> dict[str, Any]:

@@ -41,6 +41,11 @@ class RankData:
             begin += len(span)
         self._labels = torch.from_numpy(scale.standardised(store.column("labels")[self.rows]))
 
+    @property
+    def pixels(self) -> int:
+        """Length of a spectrum."""
+        return int(self._flux.shape[1])
+
     def epoch(self, seed: int, member: int, epoch: int, size: int, steps: int, first: int = 0) -> Iterator[Batch]:
         """Yield batches `first` to `steps` - 1 of an epoch, `size` rows each, in the order that the key gives."""
         order = permutation(stream(seed, "train", member, "order", epoch), self.rows.size)

@@ -71,7 +71,7 @@ class Trainer:
 
     def span_ranks(self) -> None:
         """Train together with the other processes; all of them must come here."""
-        self._model = self._ranks.parallel(self.network)
+        self._model = self._ranks.parallel(self.network, self._train.pixels)
 
     def restore(self, progress: Progress, network: dict[str, Tensor], optimizer: dict[str, Tensor]) -> None:
         """Go on from a checkpoint's states."""

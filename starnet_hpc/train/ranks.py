@@ -20,12 +20,11 @@ _PATIENCE = timedelta(minutes=10)
 """A rank that does not answer for this long takes the others down; one that dies does so at once."""
 _LAUNCHED = ("SLURM_STEP_NUM_TASKS", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 """Where srun and mpiexec say how many processes they start."""
-_SYNC_BUFFERS = next(
-    name
-    for name in ("forward_sync_buffers", "broadcast_buffers")
-    if name in signature(DistributedDataParallel).parameters
-)
-"""DDP's name, by version of torch, for sending the first rank's batch statistics round: here all ranks have the same."""
+_OPTIONS = signature(DistributedDataParallel).parameters
+_NO_SYNC: dict[str, Any] = {
+    "forward_sync_buffers" if "forward_sync_buffers" in _OPTIONS else "broadcast_buffers": False,
+}
+"""Batch statistics need not be sent round, all ranks have the same; the option's name depends on torch's version."""
 
 Value = TypeVar("Value")
 Failure = TypeVar("Failure", bound=StarnetError)
@@ -45,15 +44,20 @@ class Ranks:
         """Whether this process writes files and talks."""
         return self.rank == 0
 
-    def parallel(self, network: nn.Module) -> nn.Module:
-        """Return the network with gradients averaged, and batch statistics taken, over all processes."""
+    def parallel(self, network: nn.Module, pixels: int) -> nn.Module:
+        """Return the network with gradients averaged, and batch statistics taken, over all processes.
+
+        Args:
+            network: on this process's device, the same on all of them.
+            pixels: length of a spectrum.
+        """
         if self.world == 1:
             return network
-        span_ranks(network, _Gather.apply)
+        span_ranks(network, _gather)
         devices = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(
-            network, device_ids=devices, gradient_as_bucket_view=True, **{_SYNC_BUFFERS: False}
-        )
+        parallel = DistributedDataParallel(network, device_ids=devices, gradient_as_bucket_view=True, **_NO_SYNC)
+        _settle_buckets(parallel, torch.zeros((1, pixels), device=self.device))
+        return parallel
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum of `values` over all processes."""
@@ -129,22 +133,28 @@ def joined_ranks() -> Iterator[Ranks]:
         dist.destroy_process_group()
 
 
-class _Gather(torch.autograd.Function):
-    """The tensors [world, ...] of all processes; the gradient of a process's own is the sum of all their gradients."""
+def _gather(values: Tensor) -> Tensor:
+    """Return the tensors [world, ...] of all processes."""
+    everyone = values.new_zeros((dist.get_world_size(), *values.shape))
+    everyone[dist.get_rank()] = values
+    # Zeros everywhere else: the sum is exact, and any backend has it.
+    dist.all_reduce(everyone)
+    return everyone
 
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        everyone = values.new_zeros((dist.get_world_size(), *values.shape))
-        everyone[dist.get_rank()] = values
-        # Zeros everywhere else: the sum is exact, and any backend has it.
-        dist.all_reduce(everyone)
-        return everyone
 
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        dist.all_reduce(total)
-        return total[dist.get_rank()]
+def _settle_buckets(parallel: nn.Module, flux: Tensor) -> None:
+    """Let DDP find the order in which gradients come, before the first step.
+
+    It sorts its buckets anew after the first backward pass, and with three processes or more the order of a sum depends
+    on its place in a bucket: without this, a run that goes on would not take the steps of one that never stopped.
+    """
+    parallel.eval()  # batch statistics stay as they are
+    for _ in range(2):  # the new order comes into force with the second pass
+        mean, variance = parallel(flux)
+        torch.autograd.backward((mean.sum() + variance.sum()) * 0.0)
+    for parameter in parallel.parameters():
+        parameter.grad = None
+    parallel.train()
 
 
 def _join(rank: int, world: int, backend: str) -> None:

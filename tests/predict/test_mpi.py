@@ -119,7 +119,7 @@ def test_a_killed_prediction_is_finished_by_a_rerun_with_the_same_bytes(
 def test_a_unit_that_fails_on_one_rank_does_not_stop_the_others_and_a_rerun_does_only_that(
     three: ExperimentConfig, alone: dict[int, dict[str, bytes]]
 ) -> None:
-    failed = mpi(2, three, how="expected error", rank="1", at="5")
+    failed = mpi(2, three, how="expected error", rank="1", at="8")
     assert failed.returncode == 1
     assert failed.stderr.count("error:") == 1
     assert "rows 16-23 of" in failed.stderr

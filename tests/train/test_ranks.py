@@ -16,22 +16,30 @@ NETWORKS = {
     "resnet": {"channels": [24, 32, 48, 64, 96], "dense": 256},  # the default
     "starnet": {"kind": "starnet"},
 }
-STEPS = 8
+WORLD = 3
+"""Sums of two numbers do not depend on their order, sums of three do."""
+BATCH, STEPS = 12, 8
 FIRST_RATE = 2e-3 / 25
 
 
 def ready(run_dir: Path, **sections: dict[str, object]) -> ExperimentConfig:
     return support.ready_to_train(
         run_dir,
-        train={"epochs": 2, "gpus_per_node": 2, "checkpoint_minutes": 1e-6, **sections.pop("train", {})},
+        train={
+            "epochs": 2,
+            "batch_size": BATCH,
+            "gpus_per_node": WORLD,
+            "checkpoint_minutes": 1e-6,
+            **sections.pop("train", {}),
+        },
         **sections,
     )
 
 
-def pair(config: ExperimentConfig, *hit: str, rank: int = 0) -> list[subprocess.Popen[str]]:
-    """Start two processes on member 0; with a step and a signal, one of them is hit by it there."""
+def started(config: ExperimentConfig, *hit: str, rank: int = 0) -> list[subprocess.Popen[str]]:
+    """Start processes on member 0; with a step and a signal, one of them is hit by it there."""
     command = (HERE / "hit.py", config.run_dir / "config.yaml", *hit)
-    return support.start_ranks(2, *command, port=support.free_port(), HIT_RANK=str(rank))
+    return support.start_ranks(WORLD, *command, port=support.free_port(), HIT_RANK=str(rank))
 
 
 def best(config: ExperimentConfig) -> Path:
@@ -40,16 +48,16 @@ def best(config: ExperimentConfig) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The member that two processes make if nothing happens; started by torchrun."""
+    """The member that three processes make if nothing happens; started by torchrun."""
     config = ready(tmp_path_factory.mktemp("undisturbed") / "run")
     done = support.run(
-        *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+        *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(WORLD)),
         *("-m", "starnet_hpc.train", config.run_dir / "config.yaml"),
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("member 0 epoch 2:") == 1, "only the first rank talks"
     logs = {path.name: path.read_text().count("epoch 2:") for path in (config.run_dir / "logs").iterdir()}
-    assert logs == {"train-00.log": 1, "train-00-rank1.log": 1}
+    assert logs == {"train-00.log": 1, "train-00-rank1.log": 1, "train-00-rank2.log": 1}
     return best(config)
 
 
@@ -84,61 +92,64 @@ def test_two_processes_take_the_step_of_one_with_the_whole_batch(tmp_path: Path)
                 assert difference.max().item() < 1e-6, f"{kind} {name}"
 
 
-def test_a_signal_to_one_process_stops_both_together_and_a_rerun_ends_with_the_same_weights(
+@pytest.mark.slow(reason="six starts of torch")
+def test_a_signal_to_one_process_stops_all_together_and_a_rerun_ends_with_the_same_weights(
     tmp_path: Path, undisturbed: Path
 ) -> None:
     config = ready(tmp_path / "run")
-    ended = support.finish(pair(config, str(STEPS + 3), "SIGUSR2", rank=1))
-    assert [code for code, _ in ended] == [1, 1]
+    ended = support.finish(started(config, str(STEPS + 3), "SIGUSR2", rank=1))
+    assert [code for code, _ in ended] == [1] * WORLD
     assert "asked to stop in epoch 2 after step 4; the state is saved" in ended[0][1]
-    assert ended[1][1] == "", "one process tells for all"
+    assert [told for _, told in ended[1:]] == ["", ""], "one process tells for all"
     assert not best(config).exists()
-    assert [code for code, _ in support.finish(pair(config))] == [0, 0]
+    assert [code for code, _ in support.finish(started(config))] == [0] * WORLD
     assert support.same_weights(best(config), undisturbed)
 
 
-def test_a_process_that_is_killed_takes_the_other_down_and_a_rerun_ends_with_the_same_weights(
+@pytest.mark.slow(reason="six starts of torch")
+def test_a_process_that_is_killed_takes_the_others_down_and_a_rerun_ends_with_the_same_weights(
     tmp_path: Path, undisturbed: Path
 ) -> None:
     config = ready(tmp_path / "run")
-    check_loss(support.finish(pair(config, str(STEPS + 3), "SIGKILL", rank=1), limit_s=60), killed=1)
+    check_loss(support.finish(started(config, str(STEPS + 3), "SIGKILL", rank=1), limit_s=60), killed=1)
     assert torch.load(config.member_dir(0) / "last.pt", weights_only=True)["progress"]["epoch"] == 1
-    assert [code for code, _ in support.finish(pair(config))] == [0, 0]
+    assert [code for code, _ in support.finish(started(config))] == [0] * WORLD
     assert support.same_weights(best(config), undisturbed)
 
 
 def test_the_others_speak_if_the_first_process_is_killed(tmp_path: Path) -> None:
-    check_loss(support.finish(pair(ready(tmp_path / "run"), "3", "SIGKILL"), limit_s=60), killed=0)
+    check_loss(support.finish(started(ready(tmp_path / "run"), "3", "SIGKILL"), limit_s=60), killed=0)
 
 
 def check_loss(ended: list[tuple[int, str]], killed: int) -> None:
-    """The process that was not killed ended with one message and no traceback."""
+    """The processes that were not killed ended with one message each and no traceback."""
     assert ended[killed][0] == -signal.SIGKILL
-    code, told = ended[1 - killed]
-    assert code == 1
-    assert "Traceback" not in told
-    errors = [line for line in told.splitlines() if "error" in line]
-    assert len(errors) == 1
-    assert re.search(rf"error: rank {1 - killed} of 2 lost contact .* run the same command again", errors[0])
+    for rank in {0, 1, 2} - {killed}:
+        code, told = ended[rank]
+        assert code == 1
+        assert "Traceback" not in told
+        errors = [line for line in told.splitlines() if "error" in line]
+        assert len(errors) == 1
+        assert re.search(rf"error: rank {rank} of 3 lost contact .* run the same command again", errors[0])
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"augment": {"shard_rows": 128}}, "has 1 shards for 2 processes: lower augment.shard_rows to 64"),
-        ({"train": {"batch_size": 15, "gpus_per_node": 1}}, "train.batch_size 15 cannot be shared equally by 2"),
+        ({"augment": {"shard_rows": 128}}, "has 1 shards for 3 processes: lower augment.shard_rows to 42"),
+        ({"train": {"batch_size": 16, "gpus_per_node": 1}}, "train.batch_size 16 cannot be shared equally by 3"),
     ],
     ids=["too few shards", "batch not divisible"],
 )
-def test_what_two_processes_cannot_share_is_told_once_with_exit_code_2(
+def test_what_processes_cannot_share_is_told_once_with_exit_code_2(
     tmp_path: Path, changes: dict[str, dict[str, object]], words: str
 ) -> None:
     config = ready(tmp_path / "run", **changes)
-    ended = support.finish(pair(config))
-    assert [code for code, _ in ended] == [2, 2]
+    ended = support.finish(started(config))
+    assert [code for code, _ in ended] == [2] * WORLD
     assert words in ended[0][1]
     assert len(ended[0][1].strip().splitlines()) == 1
-    assert ended[1][1] == ""
+    assert [told for _, told in ended[1:]] == ["", ""]
 
 
 def test_a_process_that_finds_nobody_to_join_says_so(tmp_path: Path) -> None:
