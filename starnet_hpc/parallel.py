@@ -28,8 +28,8 @@ _SILENT = logging.CRITICAL + 1
 """Dask tells of each failed task and lost worker on stderr; what the user has to know of them is raised here."""
 
 _WORKER_ENVIRONMENT = {
-    # Dask has its workers give memory back in pieces of 64 KB. The arrays of each spectrum then come as fresh pages from
-    # the system, which takes two to three times as long as the kernels themselves.
+    # Dask has its workers give memory back in pieces of 64 KB. The arrays of each spectrum then come as fresh pages
+    # from the system, which takes two to three times as long as the kernels themselves.
     "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     # `silence_logs` ends a moment before the worker does.

@@ -4,6 +4,7 @@ With CI=true nothing is left out in silence: a skip is a failure, unless its rea
 least one test on a real Slurm must have passed.
 """
 
+import logging
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -67,5 +68,10 @@ def dask_scheduler() -> Iterator[str]:
     """Address of a running Dask scheduler with four worker processes, started once for all tests."""
     from dask.distributed import LocalCluster
 
+    # Its threads would log a slow machine to whatever standard error is by then, also after pytest has closed it.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    environment = dict(os.environ)
     with LocalCluster(n_workers=4, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=60) as cluster:
+        os.environ.clear()  # Dask leaves its workers' environment in ours
+        os.environ.update(environment)
         yield cluster.scheduler_address

@@ -152,10 +152,12 @@ def _answer(task: submitit.Job[Any], *, wait: bool) -> str | None:
 
     Args:
         task: the process.
-        wait: whether to give a slow file system some seconds to show it.
+        wait: whether to give a slow file system some seconds to show it, if Slurm says that all went well.
     """
-    if not task.paths.result_pickle.exists() and (not wait or isinstance(task, submitit.LocalJob)):
-        raise submitit.core.utils.UncompletedJobError
+    if not task.paths.result_pickle.exists():
+        ended_well = not isinstance(task, submitit.LocalJob) and task.state.startswith(("COMPLETED", "UNKNOWN"))
+        if not (wait and ended_well):
+            raise submitit.core.utils.UncompletedJobError
     answer: str | None = task.result()
     return answer
 

@@ -82,6 +82,7 @@ def during(slurm: Slurm) -> Iterator[Callable[[Callable[[], object], Callable[[s
     assert not problems, problems
 
 
+@pytest.mark.slow(reason="eight processes start torch on the nodes of one machine")
 def test_members_train_over_two_nodes_as_one_array(trained: ExperimentConfig) -> None:
     for member in range(2):
         saved = torch.load(best(trained, member), weights_only=True)

@@ -53,7 +53,7 @@ experiments = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=experiments)
 def test_the_resolved_configuration_reads_back_as_the_same(tmp_path: Path, data: dict[str, Any]) -> None:
     config = ExperimentConfig.model_validate(data)

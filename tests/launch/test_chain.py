@@ -33,6 +33,7 @@ def times(config: ExperimentConfig, *, but: tuple[str, ...] = ()) -> dict[str, i
     }
 
 
+@pytest.mark.slow(reason="every stage twice, with all figures of the report")
 def test_a_second_run_of_all_stages_rewrites_nothing_but_the_report(tmp_path: Path) -> None:
     (tmp_path / "grid").mkdir()
     for teff, logg, feh, afe in NODES:

@@ -51,6 +51,7 @@ def test_a_member_that_fails_in_this_process_does_not_stop_the_others(tmp_path: 
     assert times(config, 0) == before
 
 
+@pytest.mark.slow(reason="three submitit jobs of two processes, each of which starts torch")
 def test_jobs_of_two_processes_train_members_and_one_that_crashes_is_named_with_the_end_of_its_log(
     tmp_path: Path,
 ) -> None:

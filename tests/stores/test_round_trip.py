@@ -45,7 +45,7 @@ def new_store() -> Iterator[Path]:
         yield Path(folder) / "train.zarr"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(case=layouts_with_flux())
 def test_any_store_reads_back_bit_by_bit(case: tuple[Layout, Any]) -> None:
     layout, flux = case
