@@ -13,8 +13,8 @@ from starnet_hpc.instruments import load_instrument
 from starnet_hpc.labels import training_labels
 from starnet_hpc.stores import open_store
 
-_TILT = 0.3
-"""The simulated instrument's response falls and rises by this share over its range."""
+_RESPONSE_DEPTH, _RESPONSE_PERIOD = 0.25, 1000.0
+"""The simulated instrument's response rises and falls by this share over this many angstrom, as a smooth blaze does."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ def simulate_survey(config: ExperimentConfig, count: int) -> Iterator[Simulated]
     recipe = spectrum_recipe(config, grid, instrument, "survey")
     rows = grid.mapped_rows()
     # A response that is neither flat nor a straight line, for the continuum to find.
-    phase = np.linspace(-1.0, 1.5, instrument.wavelength.size)
-    response = (1.0 - _TILT * phase**2 / 2.25).astype(np.float32)
+    phase = 2.0 * np.pi * (instrument.wavelength - instrument.wavelength[0]) / _RESPONSE_PERIOD
+    response = (1.0 + _RESPONSE_DEPTH * np.sin(phase)).astype(np.float32)
     for row in range(count):
         observed = recipe.observed(rows[int(draws.template[row])], row, **draws.of(row))
         # Per median, so that fluxes of hot and cool stars come out alike, as exposure meters see to it.

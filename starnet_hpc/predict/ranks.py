@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from starnet_hpc.networks import Moments, merge
 
 Value = TypeVar("Value")
 
+_LAST_WORDS_S = 1.0
+"""Launchers pass on what ranks say through pipes, and an abort loses what is still on its way."""
 _ANNOUNCED = (
     ("PMI_SIZE", "PMI_RANK"),
     ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
@@ -137,6 +140,7 @@ def _abort(world: Any, last_words: str) -> None:
     """End all ranks of the job, this one included."""
     sys.stderr.write(last_words.rstrip() + "\n")
     sys.stderr.flush()
+    time.sleep(_LAST_WORDS_S)
     world.Abort(1)
 
 

@@ -1,7 +1,7 @@
 """Predict: members and `test.zarr`, `survey.zarr` in; catalogues out. One process, or many under MPI."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,9 +78,16 @@ def predict(config: ExperimentConfig) -> list[Path]:
         return [config.catalogue(task.name) for task in tasks if task.name != "valid"]
 
 
-def _log(config: ExperimentConfig, ranks: Ranks) -> AbstractContextManager[StageLog]:
+@contextmanager
+def _log(config: ExperimentConfig, ranks: Ranks) -> Iterator[StageLog]:
     name = "predict" if ranks.first else f"predict-rank{ranks.rank}"
-    return stage_log(name, config.run_dir, quiet=not ranks.first)
+    with stage_log(name, config.run_dir, quiet=not ranks.first) as log:
+        try:
+            yield log
+        except Exception as error:
+            if not ranks.first:  # what it says on the screen may be lost when all ranks are ended
+                log.warning("%s: %s", type(error).__name__, error)
+            raise
 
 
 def _predict_store(config: ExperimentConfig, task: _Task, ranks: Ranks, device: str, log: StageLog) -> list[str]:
