@@ -13,7 +13,10 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 _LINE_EVERY_S = 10.0
-"""Without a terminal, a progress line is written this often at most."""
+"""A progress line is written this often at most."""
+
+_FOR_FILES = "for_files"
+"""Marks a progress line that a terminal need not show: there a bar moves."""
 
 _PLAIN = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
 
@@ -21,14 +24,17 @@ _PLAIN = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%
 class Bar:
     """Progress of one piece of work, with its rate and the time left."""
 
-    def __init__(self, log: logging.Logger, title: str, total: int, unit: str, done: int = 0) -> None:
+    def __init__(
+        self, log: logging.Logger, title: str, total: int, unit: str, done: int = 0, *, quiet: bool = False
+    ) -> None:
         self._log, self._title, self._total, self._unit = log, title, total, unit
+        self._drawn = sys.stderr.isatty() and not quiet
         self._skipped, self._done = done, done
         self._start = self._last_line = time.monotonic()
         self._live: tuple[Progress, TaskID] | None = None
 
     def __enter__(self) -> "Bar":
-        if sys.stderr.isatty():
+        if self._drawn:
             progress = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=30),
@@ -57,7 +63,7 @@ class Bar:
         if self._live:
             progress, task = self._live
             progress.update(task, advance=count, rate=f"{self._rate()} {note}")
-        elif now - self._last_line >= _LINE_EVERY_S and self._done < self._total:
+        if now - self._last_line >= _LINE_EVERY_S and self._done < self._total:
             self._last_line = now
             left = (now - self._start) * (self._total - self._done) / max(self._done - self._skipped, 1)
             self._log.info(
@@ -69,6 +75,7 @@ class Bar:
                 self._rate(),
                 left,
                 note,
+                extra={_FOR_FILES: self._drawn},
             )
 
     def _rate(self) -> str:
@@ -79,8 +86,8 @@ class Bar:
 class StageLog:
     """The voice of one stage."""
 
-    def __init__(self, logger: logging.Logger) -> None:
-        self._logger = logger
+    def __init__(self, logger: logging.Logger, *, quiet: bool = False) -> None:
+        self._logger, self._quiet = logger, quiet
 
     def info(self, message: str, *args: object) -> None:
         """Tell something that is as it should be."""
@@ -92,7 +99,7 @@ class StageLog:
 
     def bar(self, title: str, total: int, unit: str, done: int = 0) -> Bar:
         """Return a context manager that shows the progress of `total` units, `done` of which were there before."""
-        return Bar(self._logger, title, total, unit, done)
+        return Bar(self._logger, title, total, unit, done, quiet=self._quiet)
 
 
 @contextlib.contextmanager
@@ -114,7 +121,7 @@ def stage_log(stage: str, run_dir: Path, *, quiet: bool = False) -> Iterator[Sta
     for handler in handlers:
         logger.addHandler(handler)
     try:
-        yield StageLog(logger)
+        yield StageLog(logger, quiet=quiet)
     finally:
         for handler in handlers:
             logger.removeHandler(handler)
@@ -143,6 +150,7 @@ def _screen() -> logging.Handler:
     if sys.stderr.isatty():
         handler = RichHandler(console=_console(), show_path=False, log_time_format="[%X]", highlighter=None)
         handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.addFilter(lambda record: not getattr(record, _FOR_FILES, False))
         return handler
     plain = logging.StreamHandler(sys.stderr)
     plain.setFormatter(_PLAIN)

@@ -118,16 +118,8 @@ def test_work_that_fails_or_was_done_before_ends_without_a_rate(tmp_path: Path) 
     assert lines(tmp_path) == []
 
 
-def test_on_a_terminal_lines_stand_above_the_bar_and_none_is_torn(tmp_path: Path) -> None:
-    program = f"""
-from pathlib import Path
-from starnet_hpc.progress import stage_log
-with stage_log("augment", Path({str(tmp_path)!r})) as log, log.bar("work", 200, "spectra") as bar:
-    for k in range(200):
-        bar.advance(1)
-        if k % 50 == 0:
-            log.info("line %d stands alone [not markup]", k)
-"""
+def on_a_terminal(program: str) -> list[str]:
+    """Run a program on a terminal of its own; return the rows that it showed, without colours."""
     here, there = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-c", program],
@@ -146,8 +138,43 @@ with stage_log("augment", Path({str(tmp_path)!r})) as log, log.bar("work", 200, 
         assert process.wait(60) == 0
     os.close(here)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
-    rows = [row.strip() for row in re.split(r"[\r\n]+", text)]
+    return [row.strip() for row in re.split(r"[\r\n]+", text)]
+
+
+def test_on_a_terminal_lines_stand_above_the_bar_and_none_is_torn(tmp_path: Path) -> None:
+    rows = on_a_terminal(f"""
+from pathlib import Path
+from starnet_hpc.progress import stage_log
+with stage_log("augment", Path({str(tmp_path)!r})) as log, log.bar("work", 200, "spectra") as bar:
+    for k in range(200):
+        bar.advance(1)
+        if k % 50 == 0:
+            log.info("line %d stands alone [not markup]", k)
+""")
     for k in range(0, 200, 50):
         assert [row for row in rows if re.fullmatch(rf"(\[.*\] +)?INFO +line {k} stands alone \[not markup\]", row)]
-    assert "spectra/s" in text
+    assert any("spectra/s" in row for row in rows)
     assert len(lines(tmp_path)) == 5  # the four, and the sum
+
+
+def test_on_a_terminal_the_file_gets_the_timed_lines_and_the_screen_the_bar(tmp_path: Path) -> None:
+    rows = on_a_terminal(f"""
+from pathlib import Path
+from starnet_hpc import progress
+progress._LINE_EVERY_S = 0.0
+with progress.stage_log("augment", Path({str(tmp_path)!r})) as log, log.bar("work", 3, "spectra") as bar:
+    for _ in range(3):
+        bar.advance(1)
+""")
+    assert [line.split(",")[0] for line in lines(tmp_path)[:2]] == [f"work: {k} of 3 spectra" for k in (1, 2)]
+    assert not any("of 3 spectra," in row for row in rows)
+
+
+def test_a_quiet_rank_draws_no_bar_even_on_a_terminal(tmp_path: Path) -> None:
+    rows = on_a_terminal(f"""
+from pathlib import Path
+from starnet_hpc.progress import stage_log
+with stage_log("train", Path({str(tmp_path)!r}), quiet=True) as log, log.bar("work", 3, "spectra") as bar:
+    bar.advance(3)
+""")
+    assert not any(rows)

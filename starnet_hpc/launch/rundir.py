@@ -24,6 +24,7 @@ def claim(config: ExperimentConfig) -> None:
             _refuse_foreign(folder, mark)
             # Jobs are pickled in here by submitit, and a pickle that others can write is code that others can run.
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.chmod(0o700)  # an empty folder that was there may have been made with wider rights
             write_json(mark, _identity(config))
         _refuse_other(config, mark)
         text = resolved_yaml(config)
