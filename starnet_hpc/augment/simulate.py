@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from starnet_hpc.augment.draws import draw, split_templates
-from starnet_hpc.augment.splits import row_labels, spectrum_recipe
+from starnet_hpc.augment.draws import draw
+from starnet_hpc.augment.splits import row_labels, spectrum_recipe, template_parts
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.instruments import load_instrument
 from starnet_hpc.labels import training_labels
@@ -42,7 +42,7 @@ def simulate_survey(config: ExperimentConfig, count: int) -> Iterator[Simulated]
     """
     grid = open_store(config.store("grid"), made_by="ingest")
     instrument = load_instrument(config.instrument)
-    templates = split_templates(config.seed, len(grid), config.augment)["test"]
+    templates = template_parts(config, grid)["test"]
     draws = draw(config.seed, "survey", templates, count, config.augment)
     names = training_labels(grid.label_names)
     labels = row_labels(grid, draws, names)

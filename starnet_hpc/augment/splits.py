@@ -14,7 +14,7 @@ from starnet_hpc.instruments import Instrument
 from starnet_hpc.labels import training_labels
 from starnet_hpc.stores import Layout, Store
 
-_STAGE_FORMAT = 1
+_STAGE_FORMAT = 2
 """Raised when the same inputs would give another store."""
 
 
@@ -65,8 +65,15 @@ class Split:
 
 def plan_splits(config: ExperimentConfig, grid: Store, instrument: Instrument) -> list[Split]:
     """Return the three stores of an experiment."""
-    parts = split_templates(config.seed, len(grid), config.augment)
+    parts = template_parts(config, grid)
     return [_plan(config, grid, instrument, name, parts[name]) for name in SPLITS]
+
+
+def template_parts(config: ExperimentConfig, grid: Store) -> dict[str, NDArray[np.int64]]:
+    """Return the templates of each split; those with the same labels (but other microturbulence, say) stay together."""
+    _, node = np.unique(np.round(grid.column("labels"), 6), axis=0, return_inverse=True)
+    parts = split_templates(config.seed, int(node.max()) + 1, config.augment)
+    return {name: np.flatnonzero(np.isin(node.ravel(), nodes)) for name, nodes in parts.items()}
 
 
 def spectrum_recipe(config: ExperimentConfig, grid: Store, instrument: Instrument, split: str) -> SpectrumRecipe:

@@ -1,6 +1,6 @@
 """The section that says how jobs are started on a cluster."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -24,8 +24,6 @@ class ClusterConfig(Section):
     """Memory a node [GB]."""
     setup: tuple[str, ...] = ()
     """Shell lines before each job's command (module load ..., source .../activate)."""
-    srun_mpi: Literal["pmi2", "pmix", "none"] | None = None
-    """Flavour of `srun --mpi`: pmi2 for MPICH, pmix for Open MPI; by default the cluster's own default."""
     predict_ranks: Annotated[int, Field(ge=1)] = 2
     """MPI ranks of the prediction started by `run`."""
     signal_delay_s: Annotated[int, Field(ge=1)] = 120

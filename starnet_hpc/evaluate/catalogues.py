@@ -81,7 +81,9 @@ def check_ids(catalogue: Catalogue, ids: Sequence[str], store: Path) -> None:
     Raises:
         StoreMismatchError: with the first row that differs.
     """
-    for row, (ours, theirs) in enumerate(zip(catalogue.ids, ids, strict=True)):
+    # FITS text is ASCII: the catalogue spells other letters out.
+    spelt = [name.encode("ascii", "backslashreplace").decode() for name in ids]
+    for row, (ours, theirs) in enumerate(zip(catalogue.ids, spelt, strict=True)):
         if ours != theirs:
             raise _stale(catalogue.path, f"its row {row} is {ours!r}, but {store} has {theirs!r} there")
 

@@ -1,5 +1,6 @@
 """The first pass over a grid's files: every template read and checked, so that the second pass only has to write."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -41,6 +42,8 @@ class Entry:
     """In the order of the reader's `label_names`."""
     step_kms: float = float("nan")
     """Finest step of the samples within the range [km/s]."""
+    vmicro: float = float("nan")
+    """Microturbulence, where the file says it [km/s]: no label, but templates that differ in it are no duplicates."""
     inside_cut: bool = True
     problem: StarnetError | None = None
     """Why it cannot be used."""
@@ -102,7 +105,8 @@ def _examine(reader: GridReader, source: TemplateSource, need: Requirement, step
         labels = tuple(float(template.labels[name]) for name in reader.label_names)
         if any(not low <= template.labels[name] <= high for name, low, high in need.cut):
             return Entry(source, labels, inside_cut=False)
-        return Entry(source, labels, steps.finest(template.wavelength, source))
+        vmicro = float(template.extra.get("vmicro", float("nan")))
+        return Entry(source, labels, steps.finest(template.wavelength, source), vmicro)
     except UNUSABLE as problem:
         return Entry(source, problem=problem)
 
@@ -118,12 +122,14 @@ def _with_twins(entries: Sequence[Entry]) -> Iterator[Entry]:
         if first == entry.source.name:
             yield entry
             continue
-        twin = f"{entry.source.path}: has the same labels {entry.labels} as {first}; keep one of the two"
+        same = "labels" if math.isnan(entry.vmicro) else "labels and microturbulence"
+        twin = f"{entry.source.path}: has the same {same} {_key(entry)} as {first}; keep one of the two"
         yield Entry(entry.source, entry.labels, problem=GridFormatError(twin))
 
 
 def _key(entry: Entry) -> tuple[float, ...]:
-    return tuple(round(value, 6) + 0.0 for value in entry.labels)  # + 0.0: minus zero is zero
+    known = entry.labels if math.isnan(entry.vmicro) else (*entry.labels, entry.vmicro)
+    return tuple(round(value, 6) + 0.0 for value in known)  # + 0.0: minus zero is zero
 
 
 class _StepFinder:

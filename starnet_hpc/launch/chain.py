@@ -19,18 +19,18 @@ from starnet_hpc.progress import stage_log
 
 
 def run_chain(config: ExperimentConfig, executor: str | None = None) -> Path:
-    """Run ingest, augment, ensemble, observe (if there is a survey), predict and evaluate; return the report.
+    """Run observe (if there is a survey), ingest, augment, ensemble, predict and evaluate; return the report.
 
     Args:
         config: of the experiment.
         executor: of the ensemble; by default the configuration's.
     """
     claim(config)
+    if config.survey is not None:
+        observe(config)  # needs nothing of the others: what is wrong with a survey is told before hours of training
     ingest(config)
     augment(config)
     train_ensemble(config, executor)
-    if config.survey is not None:
-        observe(config)
     predict_in_parallel(config)
     return evaluate(config)
 
@@ -47,6 +47,7 @@ def predict_in_parallel(config: ExperimentConfig) -> None:
             log.info("one process%s", "" if ranks == 1 else ": there is no mpiexec (install the extra `mpich`)")
         predict(config)
         return
+    claim(config)  # the ranks read the configuration that lies in the run directory: it must be this one
     command = [
         mpiexec,
         "-n",

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -189,6 +190,8 @@ def _slurm_executor(config: ExperimentConfig) -> submitit.Executor:
     cluster, training = config.cluster, config.train
     # submitit asks sacct at most this often for each job; its default of ten minutes hides the end of short jobs.
     submitit.SlurmJob.watcher._delay_s = _ASK_SLURM_EVERY_S
+    if shutil.which("srun") is None:
+        raise LauncherError("there is no Slurm here (no srun on PATH): use --executor local, or start on a login node")
     executor = submitit.SlurmExecutor(folder=_job_folder(config), max_num_timeout=10_000)
     parameters: dict[str, Any] = {
         "job_name": config.name,

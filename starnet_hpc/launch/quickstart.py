@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import shutil
 import time
 from importlib.resources import files
@@ -11,6 +12,7 @@ import numpy as np
 
 from starnet_hpc.augment import augment, simulate_survey
 from starnet_hpc.config import ExperimentConfig, load_config
+from starnet_hpc.errors import StoreMismatchError
 from starnet_hpc.grids import TemplateSpectrum, write_intrigoss
 from starnet_hpc.ingest import ingest
 from starnet_hpc.launch.chain import run_chain
@@ -21,6 +23,7 @@ from starnet_hpc.progress import StageLog, stage_log
 from starnet_hpc.stores import write_atomically
 
 _PACKAGED = files("starnet_hpc.launch") / "quickstart_data"
+_MARK = ".starnet-quickstart"
 _SURVEY_ROWS = 2000
 _SMALL = (
     "augment.n_train=1024", "augment.n_valid=128", "augment.n_test=256", "augment.shard_rows=128", "train.epochs=2",
@@ -39,7 +42,7 @@ def quickstart(folder: Path, *, small: bool = False) -> Path:
         small: a few seconds' worth: it shows that everything works, not how well.
     """
     start = time.monotonic()
-    folder.mkdir(parents=True, exist_ok=True)
+    _claim_folder(folder)
     config = _configuration(folder, small)
     claim(config)
     with stage_log("quickstart", config.run_dir) as log:
@@ -55,9 +58,23 @@ def quickstart(folder: Path, *, small: bool = False) -> Path:
     return report
 
 
+def _claim_folder(folder: Path) -> None:
+    """Create the folder, or check that it is an earlier quickstart's: files of others are never touched.
+
+    Raises:
+        StoreMismatchError: the folder holds something else.
+    """
+    mark = folder / _MARK
+    if folder.is_file() or (folder.is_dir() and not mark.exists() and any(folder.iterdir())):
+        raise StoreMismatchError(f"{folder} holds files that are not of a quickstart; give --run-dir a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+
+
 def _configuration(folder: Path, small: bool) -> ExperimentConfig:
     path = folder / "quickstart.yaml"
-    text = (_PACKAGED / "quickstart.yaml").read_text(encoding="utf-8").replace("FOLDER", str(folder))
+    text = (_PACKAGED / "quickstart.yaml").read_text(encoding="utf-8")
+    text = text.replace("FOLDER", json.dumps(str(folder), ensure_ascii=False)[1:-1])  # inside double quotes
     write_atomically(path, lambda file: file.write(text.encode()))
     return load_config(path, _SMALL if small else ())
 

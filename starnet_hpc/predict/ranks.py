@@ -18,12 +18,20 @@ Value = TypeVar("Value")
 
 _LAST_WORDS_S = 1.0
 """Launchers pass on what ranks say through pipes, and an abort loses what is still on its way."""
+_LOCAL_RANK = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
+"""Where launchers say which of a node's ranks this is: MPICH, Open MPI, srun."""
+
 _ANNOUNCED = (
     ("PMI_SIZE", "PMI_RANK"),
     ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
     ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
 )
 """Where launchers say how many ranks they start and which this is: MPICH and srun --mpi=pmi2, Open MPI, any srun."""
+
+
+def local_rank() -> int:
+    """Return which of its node's ranks this is; 0 where nobody says."""
+    return next((int(os.environ[name]) for name in _LOCAL_RANK if os.environ.get(name, "").isdigit()), 0)
 
 
 class Ranks:

@@ -23,7 +23,7 @@ from starnet_hpc.predict.calibration import (
 )
 from starnet_hpc.predict.catalogue import catalogue_columns, write_fits, write_parquet
 from starnet_hpc.predict.flagging import flag_rows
-from starnet_hpc.predict.ranks import Ranks, started_ranks
+from starnet_hpc.predict.ranks import Ranks, local_rank, started_ranks
 from starnet_hpc.predict.sharing import share
 from starnet_hpc.predict.units import fold, member_moments, read_unit, unit_path, unit_rows, write_unit
 from starnet_hpc.progress import StageLog, stage_log
@@ -206,11 +206,14 @@ def _join(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: Sta
     calibration = Calibration.none(len(trained_on.label_names))
     if (config.store("valid") / "zarr.json").exists():
         calibration = read_calibration(_calibration_file(config), len(trained_on.label_names))
+    else:
+        log.warning("%s is not there: sigmas are as claimed, not calibrated", config.store("valid"))
     recipe = provenance.digest_recipe({"task": task.recipe, "calibration": calibration.factor.tolist()})
     there = path.exists() and path.with_suffix(".parquet").exists() and mark.exists()
     if there and read_json(mark).get("recipe") == recipe:
         log.info("%s: complete already, %d rows", path, len(task.store))
         return
+    mark.unlink(missing_ok=True)  # from here on what lies there is between two recipes
     mean, aleatoric, epistemic = _whole(task)
     claimed = np.hypot(aleatoric, epistemic)
     flags = flag_rows(task.store, mean, trained_on)
@@ -230,6 +233,7 @@ def _calibrate(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log
     mark = task.folder / "calibrated.json"
     if _calibration_file(config).exists() and mark.exists() and read_json(mark).get("recipe") == task.recipe:
         return
+    mark.unlink(missing_ok=True)
     mean, aleatoric, epistemic = _whole(task)
     found = calibrate(mean, np.hypot(aleatoric, epistemic), task.store.column("labels"), task.store.column("template"))
     write_calibration(_calibration_file(config), found, trained_on.label_names)
@@ -277,6 +281,8 @@ def _best(config: ExperimentConfig, member: int) -> Path:
 
 
 def _device(config: ExperimentConfig) -> str:
-    if config.predict.device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return config.predict.device
+    wanted = config.predict.device
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
+    if device == "cuda":
+        torch.cuda.set_device(local_rank() % torch.cuda.device_count())  # the ranks of a node share its GPUs
+    return device

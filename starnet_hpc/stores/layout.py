@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from starnet_hpc.stores.columns import WAVELENGTH, write_columns
 
 _INNER_ROWS = 16
-"""Rows of an inner chunk: whole shards read at the disk's rate, and single rows not much slower (docs/stores.md)."""
+"""Rows of an inner chunk: whole shards read at the disk's rate, and single rows not much slower (docs/design.md)."""
 _INDEX_ENTRY, _INDEX_CHECKSUM = 16, 4
 """Bytes: at the end of a shard stand offset and length of each inner chunk, and a checksum of these."""
 

@@ -44,12 +44,17 @@ def write_grid(
     scale: float = 1.0,
     low: float = 5143.0,
     high: float = 5197.0,
+    twins: int = 1,
 ) -> None:
-    """Write the `grid.zarr` of an experiment: lines with depths that depend on the labels, on a sloping continuum."""
+    """Write the `grid.zarr` of an experiment: lines with depths that depend on the labels, on a sloping continuum.
+
+    `twins` templates each have the same labels, as in a grid with several microturbulences.
+    """
     claim(config)
     wavelength = np.exp(np.linspace(np.log(low), np.log(high), 3000))  # steps of 1 km/s
     unit = (np.arange(templates)[:, None] * np.array([0.618, 0.755, 0.57, 0.82]) + 0.5) % 1.0
     labels = np.array([4000.0, 1.0, -2.0, 0.0]) + unit * np.array([3000.0, 4.0, 2.5, 0.4])
+    labels = labels[np.arange(templates) // twins]
     layout = Layout(templates, wavelength.size, shard_rows=64, mapped=True)
     with building(
         config.store("grid"),

@@ -1,5 +1,6 @@
 """What a user may get wrong: each fault has one message that names it, and leaves nothing that looks finished."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,16 @@ def test_two_files_with_the_same_labels_are_named(tmp_path: Path, grid: list[Pat
     store = open_store(ingest(experiment(tmp_path, grid={"on_error": "skip"})), made_by="ingest")
     assert len(store) == 12
     assert list(store.attributes["left_out"]) == ["zz_copy.fits"]
+
+
+def test_templates_that_differ_in_microturbulence_alone_are_no_duplicates(tmp_path: Path) -> None:
+    folder = tmp_path / "grid"
+    folder.mkdir()
+    for vmicro in (1.0, 2.0):
+        for teff in (4500.0, 5000.0):
+            write_intrigoss(folder, replace(template(teff=teff), extra={"vmicro": vmicro}))
+    store = open_store(ingest(experiment(tmp_path)), made_by="ingest")
+    assert sorted(store.column("labels")[:, 0].tolist()) == [4500.0, 4500.0, 5000.0, 5000.0]
 
 
 def test_a_cut_that_leaves_nothing_is_an_error(tmp_path: Path, grid: list[Path]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from starnet_hpc.config import ExperimentConfig
-from starnet_hpc.errors import ConfigError, JobFailedError
+from starnet_hpc.errors import ConfigError, JobFailedError, LauncherError
 from starnet_hpc.launch.ensemble import train_ensemble
 from starnet_hpc.launch.jobs import gpus_of, run_members
 from starnet_hpc.networks import describe_members
@@ -49,6 +49,13 @@ def test_a_member_that_fails_in_this_process_does_not_stop_the_others(tmp_path: 
     train_ensemble(config)
     assert is_trained(config, 1)
     assert times(config, 0) == before
+
+
+def test_the_executor_slurm_without_slurm_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = support.ready_to_train(tmp_path / "run", ensemble={"members": 1, "executor": "slurm"})
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LauncherError, match=r"no srun on PATH.*--executor local"):
+        train_ensemble(config)
 
 
 @pytest.mark.slow(reason="three submitit jobs of two processes, each of which starts torch")
