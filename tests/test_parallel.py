@@ -147,11 +147,11 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPat
         list(parallel.each(square, range(3), scheduler=address))
 
 
-@pytest.mark.parametrize("address", ["nonsense://here:1", "tcp://no.such.host.invalid:8786"])
-def test_an_address_that_is_none_is_named(address: str, monkeypatch: pytest.MonkeyPatch, silence: None) -> None:
+def test_an_address_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, silence: None) -> None:
+    # No host name: looking one up is up to the machine's resolver, and can hold Dask's threads for ten seconds.
     monkeypatch.setattr(parallel, "_CONNECT_S", 1)
-    with pytest.raises(LauncherError, match=f"answers at {address}"):
-        list(parallel.each(square, range(3), scheduler=address))
+    with pytest.raises(LauncherError, match="answers at nonsense://here:1"):
+        list(parallel.each(square, range(3), scheduler="nonsense://here:1"))
 
 
 def test_a_scheduler_without_workers_is_told_apart(monkeypatch: pytest.MonkeyPatch, silence: None) -> None:
