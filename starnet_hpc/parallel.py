@@ -124,7 +124,7 @@ def _result(future: "Future[Any]") -> Any:
 def _client(workers: int, scheduler: str) -> Iterator[Client]:
     if scheduler != "local":
         try:
-            remote = Client(scheduler, timeout=_CONNECT_S)
+            remote = _started(lambda: Client(scheduler, timeout=_CONNECT_S))
         except (OSError, ValueError) as error:
             raise LauncherError(f"augment.scheduler: no Dask scheduler answers at {scheduler} ({error})") from None
         with remote:
@@ -137,8 +137,19 @@ def _client(workers: int, scheduler: str) -> Iterator[Client]:
                 ) from None
             yield remote
         return
-    with _local_cluster(workers) as cluster, Client(cluster) as client:
+    with _local_cluster(workers) as cluster, _started(lambda: Client(cluster)) as client:
         yield client
+
+
+def _started(make: Callable[[], Result]) -> Result:
+    """Return what Dask makes, with a second try: it gives its own thread ten seconds to start, by an assertion.
+
+    A machine that stalls once (memory being reclaimed, a shared file system) needs longer, and is not broken.
+    """
+    try:
+        return make()
+    except AssertionError:
+        return make()
 
 
 @contextmanager
@@ -154,14 +165,16 @@ def _local_cluster(workers: int) -> Iterator[LocalCluster]:
         with dask.config.set(
             {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in _WORKER_ENVIRONMENT.items()}
         ):
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,  # kernels are single-threaded: one process a core, and nothing is oversubscribed
-                processes=True,
-                dashboard_address="127.0.0.1:0",  # None would fight for port 8787 all the same
-                scheduler_kwargs={"dashboard": False},
-                silence_logs=_SILENT,
-                memory_limit=0,  # one shard bounds a worker's memory; Dask's share of a large machine may be less
+            cluster = _started(
+                lambda: LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,  # kernels have one thread: one process a core, and nothing is oversubscribed
+                    processes=True,
+                    dashboard_address="127.0.0.1:0",  # None would fight for port 8787 all the same
+                    scheduler_kwargs={"dashboard": False},
+                    silence_logs=_SILENT,
+                    memory_limit=0,  # one shard bounds a worker's memory; Dask's share of a large machine may be less
+                )
             )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

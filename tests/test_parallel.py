@@ -154,6 +154,20 @@ def test_an_address_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, silen
         list(parallel.each(square, range(3), scheduler="nonsense://here:1"))
 
 
+def test_dask_gets_a_second_try_to_start_on_a_machine_that_stalls() -> None:
+    tries = iter([AssertionError, None])
+
+    def start() -> str:
+        if error := next(tries):
+            raise error
+        return "started"
+
+    assert parallel._started(start) == "started"
+    tries = iter([AssertionError, AssertionError])
+    with pytest.raises(AssertionError):
+        parallel._started(start)
+
+
 def test_a_scheduler_without_workers_is_told_apart(monkeypatch: pytest.MonkeyPatch, silence: None) -> None:
     from dask.distributed import LocalCluster
 
