@@ -48,6 +48,10 @@ class TemplateSpectrum:
     """`TemplateSource.name` of where it was read."""
     extra: Mapping[str, float] = field(default_factory=dict)
     """What else the file says (`vmicro` in km/s); nothing is trained on it."""
+    resolution: float | None = None
+    """lambda / FWHM that the samples have already been smoothed to; None: as sharp as they were computed."""
+    continuum: NDArray[np.floating[Any]] | None = None
+    """True continuum at the samples [n], in the unit of the flux, where the format knows it."""
 
 
 class GridReader(Protocol):
