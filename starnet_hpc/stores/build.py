@@ -19,12 +19,20 @@ from numpy.typing import NDArray
 from starnet_hpc import provenance
 from starnet_hpc.errors import StarnetError, StoreDamagedError, StoreMismatchError
 from starnet_hpc.stores.columns import UNREADABLE, WAVELENGTH, damaged_columns, flush_columns, write_columns
-from starnet_hpc.stores.files import explain_full_disk, flush, only_writer, remove_leftovers, write_json
+from starnet_hpc.stores.files import (
+    explain_full_disk,
+    flush,
+    only_writer,
+    remove_leftovers,
+    write_atomically,
+    write_json,
+)
 from starnet_hpc.stores.layout import Layout, create_arrays, shard_file
 from starnet_hpc.stores.markers import is_whole, marker_folder, marker_path, read_marker
+from starnet_hpc.stores.shardfile import digest_rows, write_rows
 
-FORMAT_VERSION = 1
-"""Of what `open_store` finds; raised when older versions of the package would misread it."""
+FORMAT_VERSION = 2
+"""Of what `open_store` finds; raised when versions of the package would misread each other's. 2: digests by row."""
 
 _EXPONENT_OF_HALF = np.uint16(0x7C00)
 """All bits of it are set in infinities and NaN."""
@@ -161,14 +169,12 @@ def write_shard(
         raise StarnetError(
             f"{path}, row {rows[int(np.argmin(finite))]}: the flux is not finite, or too large for {layout.dtype}"
         )
-    digest = provenance.digest_array(flux)
+    digest = digest_rows(flux)
+    file = shard_file(path, shard)
     with explain_full_disk(path):
-        # What a damaged shard holds must not be read, which Zarr would do to fill a short last one up.
-        shard_file(path, shard).unlink(missing_ok=True)
-        # Otherwise Zarr compares every flux with NaN, to leave such chunks out; there are none.
-        array = zarr.open_array(path / "flux", mode="r+").with_config({"write_empty_chunks": True})
-        array[rows.start : rows.stop] = flux
-        flush(shard_file(path, shard))  # or the marker might outlive the shard when a machine goes down
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # On the disk before its marker is: that must not outlive the shard when a machine goes down.
+        write_atomically(file, lambda opened: write_rows(opened, layout, flux))
         write_json(marker_path(path, shard), {"recipe": recipe_digest, "digest": digest, "facts": dict(facts)})
     return digest
 
@@ -207,7 +213,7 @@ def open_group(path: Path) -> zarr.Group:
 
     Raises:
         StoreDamagedError: its metadata cannot be read.
-        StoreMismatchError: a later version of the package made it.
+        StoreMismatchError: another version of the package made it.
     """
     try:
         group = zarr.open_group(path, mode="r")
@@ -216,9 +222,11 @@ def open_group(path: Path) -> zarr.Group:
         raise StoreDamagedError(
             f"{path}: its zarr.json cannot be read ({error}); remove this store to have it made anew"
         ) from None
-    if isinstance(version, int) and version > FORMAT_VERSION:
+    if isinstance(version, int) and version != FORMAT_VERSION:
+        other = "a later" if version > FORMAT_VERSION else "an earlier"
         raise StoreMismatchError(
-            f"{path}: was made by a later version of starnet_hpc (format {version}); install that one"
+            f"{path}: was made by {other} version of starnet_hpc (format {version}, here {FORMAT_VERSION}); "
+            f"install that one, or remove this store to have it made anew"
         )
     return group
 

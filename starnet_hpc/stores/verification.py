@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from starnet_hpc import provenance
 from starnet_hpc.stores.build import open_group
 from starnet_hpc.stores.columns import UNREADABLE, damaged_columns
 from starnet_hpc.stores.files import explain_full_disk, flush, only_writer
 from starnet_hpc.stores.layout import shard_file
 from starnet_hpc.stores.markers import is_whole, marker_path, read_marker
 from starnet_hpc.stores.reading import Store
+from starnet_hpc.stores.shardfile import digest_rows
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _check(store: Store, shard: int) -> ShardCheck:
         flux = store.read(rows.start, rows.stop)
     except UNREADABLE as error:
         return bad(f"cannot be read ({error})")
-    if provenance.digest_array(flux) != marker.get("digest"):
+    if digest_rows(flux) != marker.get("digest"):
         return bad("has other fluxes than were written")
     if not np.isfinite(flux).all():
         return bad("has fluxes that are not finite")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -63,6 +64,23 @@ def test_any_store_reads_back_bit_by_bit(case: tuple[Layout, Any]) -> None:
             rows = store.mapped_rows()
             for row in (0, layout.rows // 2, layout.rows - 1):
                 assert rows[row].tobytes() == store.read(row, row + 1).tobytes()
+
+
+@settings(max_examples=25, deadline=None)
+@given(case=layouts_with_flux())
+def test_shard_files_are_those_of_zarrs_own_writer(case: tuple[Layout, Any]) -> None:
+    layout, flux = case
+    with new_store() as ours, new_store() as theirs:
+        build(ours, layout, flux=flux)
+        build(theirs, layout, flux=flux)
+        array = zarr.open_array(theirs / "flux", mode="r+").with_config({"write_empty_chunks": True})
+        array[...] = np.zeros_like(flux)
+        for shard in range(layout.shards):
+            file = Path("flux") / "c" / str(shard) / "0"
+            (theirs / file).unlink()
+            rows = layout.rows_of(shard)
+            array[rows.start : rows.stop] = flux[rows.start : rows.stop]
+            assert (ours / file).read_bytes() == (theirs / file).read_bytes()
 
 
 @settings(max_examples=25, deadline=None)
