@@ -26,6 +26,8 @@ class Draws:
     """Linear limb-darkening coefficient [n]."""
     noise: NDArray[np.float32]
     """Standard deviation of the noise of a pixel [n], as a fraction of the spectrum's median flux."""
+    start: int = 0
+    """Row of the store that the first entry is for."""
 
     @property
     def snr(self) -> NDArray[np.float32]:
@@ -33,14 +35,17 @@ class Draws:
         with np.errstate(divide="ignore"):
             return np.float32(1.0) / self.noise
 
-    def of(self, k: int) -> dict[str, float]:
-        """Return what shapes the spectrum of the k-th row, by name."""
+    def of(self, row: int) -> dict[str, float]:
+        """Return what is drawn for a row of the store besides its template, by name."""
+        k = row - self.start
         return {name: float(getattr(self, name)[k]) for name in ("vsini", "vrad", "epsilon", "noise")}
 
     def rows(self, rows: range) -> "Draws":
-        """Return the draws of consecutive rows."""
-        part = slice(rows.start, rows.stop)
-        return Draws(self.template[part], self.vsini[part], self.vrad[part], self.epsilon[part], self.noise[part])
+        """Return the draws of consecutive rows of the store."""
+        part = slice(rows.start - self.start, rows.stop - self.start)
+        return Draws(
+            self.template[part], self.vsini[part], self.vrad[part], self.epsilon[part], self.noise[part], rows.start
+        )
 
 
 def split_templates(seed: int, count: int, config: AugmentConfig) -> dict[str, NDArray[np.int64]]:

@@ -15,9 +15,7 @@ def keep_examples(path: Path, split: Split, grid: Store) -> None:
     """Write `examples.npz`: wavelength, flux and continuum of some rows of a split, their labels and S/N."""
     rows = np.unique(np.linspace(0, split.layout.rows - 1, _EXAMPLES).astype(int))
     templates, draws = grid.mapped_rows(), split.draws
-    flux = np.stack(
-        [split.spectra.observed(templates[int(draws.template[row])], int(row), **draws.of(int(row))) for row in rows]
-    )
+    flux = np.stack([split.spectra.observed(templates, draws, row) for row in rows.tolist()])
     buffer = io.BytesIO()
     np.savez(
         buffer,

@@ -6,11 +6,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from starnet_hpc.augment.draws import Draws
 from starnet_hpc.config import AugmentConfig, InstrumentConfig
 from starnet_hpc.instruments import build_instrument
 from starnet_hpc.kernels.continuum import SegmentContinuum
 from starnet_hpc.kernels.forward import ForwardModel, add_noise
 from starnet_hpc.kernels.random import Key, stream
+from starnet_hpc.stores import MappedRows
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,12 @@ class SpectrumRecipe:
     grid_wavelength: tuple[float, float, int]
     """First and last wavelength [angstrom] and number of points of the templates' ln(wavelength) grid."""
 
-    def observed(
-        self, template: NDArray[np.float32], row: int, vsini: float, epsilon: float, vrad: float, noise: float
-    ) -> NDArray[np.float32]:
-        """Return the noisy flux [pixels] of a row before its continuum is removed (steps i to v)."""
-        clean = self._forward.observe(template, vsini=vsini, epsilon=epsilon, vrad=vrad)
-        return add_noise(clean, noise, self._noise_key, row)
+    def observed(self, templates: MappedRows, draws: Draws, row: int) -> NDArray[np.float32]:
+        """Return the noisy flux [pixels] of a row of the store before its continuum is removed (steps i to v)."""
+        drawn = draws.of(row)
+        noise = drawn.pop("noise")
+        template = templates[int(draws.template[row - draws.start])]
+        return add_noise(self._forward.observe(template, **drawn), noise, self._noise_key, row)
 
     def continuum(self, flux: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the continuum [pixels] that step vi divides by."""

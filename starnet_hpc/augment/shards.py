@@ -42,28 +42,28 @@ def make_shard(work: ShardWork) -> int:
     rows = task.layout.rows_of(work.shard)
     # One model a worker process, not one a task: its tables cost more than many spectra.
     recipe = _shared(task.recipe)
-    flux = normalised_rows(recipe, _templates(task.grid, task.grid_digest), work.draws, rows.start)
+    flux = normalised_rows(recipe, _templates(task.grid, task.grid_digest), work.draws)
     kept = stored(flux, task.layout.dtype, rows.start)
     facts = {"flux_min": float(flux.min()), "flux_max": float(flux.max())}
     write_shard(task.store, task.layout, task.recipe_digest, work.shard, kept, facts)
     return len(rows)
 
 
-def normalised_rows(recipe: SpectrumRecipe, templates: MappedRows, draws: Draws, first_row: int) -> NDArray[np.float32]:
-    """Return continuum-normalised spectra [rows, pixels] for consecutive rows of a store.
+def normalised_rows(recipe: SpectrumRecipe, templates: MappedRows, draws: Draws) -> NDArray[np.float32]:
+    """Return continuum-normalised spectra [rows, pixels] for the rows of a store that were drawn.
 
     Raises:
         StarnetError: a spectrum has no continuum to divide by.
     """
     out: NDArray[np.float32] | None = None
     for k in range(draws.template.size):
-        row, template = first_row + k, int(draws.template[k])
-        observed = recipe.observed(templates[template], row, **draws.of(k))
+        row = draws.start + k
+        observed = recipe.observed(templates, draws, row)
         continuum = recipe.continuum(observed)
         if not continuum.min() > 0:  # also true for NaN
             raise StarnetError(
-                f"row {row} (template {template} of grid.zarr): the continuum is not positive everywhere; check "
-                f"augment.continuum_segment, the instrument's strong_lines and the template's flux"
+                f"row {row} (template {draws.template[k]} of grid.zarr): the continuum is not positive everywhere; "
+                f"check augment.continuum_segment, the instrument's strong_lines and the template's flux"
             )
         if out is None:
             out = np.empty((draws.template.size, observed.size), dtype=np.float32)

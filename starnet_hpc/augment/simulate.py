@@ -52,7 +52,7 @@ def simulate_survey(config: ExperimentConfig, count: int) -> Iterator[Simulated]
     phase = 2.0 * np.pi * (instrument.wavelength - instrument.wavelength[0]) / _RESPONSE_PERIOD
     response = (1.0 + _RESPONSE_DEPTH * np.sin(phase)).astype(np.float32)
     for row in range(count):
-        observed = recipe.observed(rows[int(draws.template[row])], row, **draws.of(row))
+        observed = recipe.observed(rows, draws, row)
         # Per median, so that fluxes of hot and cool stars come out alike, as exposure meters see to it.
         scaled = response * observed / np.median(observed)
         error = (response * draws.noise[row]).astype(np.float32)

@@ -102,7 +102,7 @@ def _compile_kernels(config: ExperimentConfig, grid: Store, instrument: Instrume
     """Compile (or load from Numba's cache) in this process, so that workers find compiled kernels."""
     start = time.monotonic()
     draws = Draws(*(np.zeros(1, dtype=kind) for kind in (np.int32, *[np.float32] * 4)))
-    normalised_rows(spectrum_recipe(config, grid, instrument, "warm-up"), grid.mapped_rows(), draws, 0)
+    normalised_rows(spectrum_recipe(config, grid, instrument, "warm-up"), grid.mapped_rows(), draws)
     log.info("kernels: compiled, or found compiled, in %.1f s", time.monotonic() - start)
 
 
