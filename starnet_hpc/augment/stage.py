@@ -8,7 +8,7 @@ import numpy as np
 from starnet_hpc import parallel
 from starnet_hpc.augment.draws import Draws
 from starnet_hpc.augment.examples import keep_examples
-from starnet_hpc.augment.shards import ShardTask, ShardWork, make_shard, normalised_rows
+from starnet_hpc.augment.shards import ShardTask, ShardWork, make_shard, normalised, stored
 from starnet_hpc.augment.splits import Split, plan_splits, spectrum_recipe
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import CoverageError, InterruptedRunError
@@ -101,8 +101,10 @@ def _finish(split: Split, build: StoreBuild, log: StageLog) -> None:
 def _compile_kernels(config: ExperimentConfig, grid: Store, instrument: Instrument, log: StageLog) -> None:
     """Compile (or load from Numba's cache) in this process, so that workers find compiled kernels."""
     start = time.monotonic()
-    draws = Draws(*(np.zeros(1, dtype=kind) for kind in (np.int32, *[np.float32] * 4)))
-    normalised_rows(spectrum_recipe(config, grid, instrument, "warm-up"), grid.mapped_rows(), draws)
+    nothing = np.zeros(1, dtype=np.float32)
+    draws = Draws(np.zeros(1, dtype=np.int32), nothing, nothing, nothing, nothing)
+    for flux in normalised(spectrum_recipe(config, grid, instrument, "warm-up"), grid.mapped_rows(), draws):
+        stored(flux, config.augment.dtype, 0)
     log.info("kernels: compiled, or found compiled, in %.1f s", time.monotonic() - start)
 
 

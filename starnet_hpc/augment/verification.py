@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from starnet_hpc.augment.shards import normalised_rows, stored
+from starnet_hpc.augment.shards import normalised, stored
 from starnet_hpc.augment.splits import Split, plan_splits
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.instruments import load_instrument
@@ -53,8 +53,8 @@ def _compare(split: Split, store: Store, templates: MappedRows, count: int) -> R
             found.damages.append(Damage(split.path, f"column {name} is not what its keys say"))
     # Other rows every time: whoever checks often has in the end checked all.
     for row in np.sort(np.random.default_rng().choice(split.layout.rows, size=found.rows, replace=False)).tolist():
-        flux = normalised_rows(split.spectra, templates, split.draws.rows(range(row, row + 1)))
-        ours, theirs = stored(flux, split.layout.dtype, row)[0], store.read(row, row + 1)[0]
+        (flux,) = normalised(split.spectra, templates, split.draws.rows(range(row, row + 1)))
+        ours, theirs = stored(flux, split.layout.dtype, row), store.read(row, row + 1)[0]
         if np.array_equal(ours, theirs):
             found.identical += 1
         elif not _alike(ours, theirs):
