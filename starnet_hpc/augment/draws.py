@@ -1,6 +1,6 @@
 """What is drawn for each row of a store: its template and its nuisances, all of them functions of the row's key."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,9 @@ from starnet_hpc.errors import GridFormatError
 from starnet_hpc.kernels.random import permutation, stream, uniforms
 
 SPLITS = ("train", "valid", "test")
+
+_ROUNDING = 1e-9
+"""Shares of rows that differ by less from a whole number are meant to be one."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,10 @@ class Draws:
     """Standard deviation of the noise of a pixel [n], as a fraction of the spectrum's median flux."""
     start: int = 0
     """Row of the store that the first entry is for."""
+    nodes: NDArray[np.int32] | None = None
+    """Between nodes: the templates that a spectrum is made of [n, corners], `template` first; None: that one alone."""
+    weights: NDArray[np.float32] | None = None
+    """Their weights [n, corners], the first the largest; their sum is 1."""
 
     @property
     def snr(self) -> NDArray[np.float32]:
@@ -43,9 +50,25 @@ class Draws:
     def rows(self, rows: range) -> "Draws":
         """Return the draws of consecutive rows of the store."""
         part = slice(rows.start - self.start, rows.stop - self.start)
-        return Draws(
-            self.template[part], self.vsini[part], self.vrad[part], self.epsilon[part], self.noise[part], rows.start
-        )
+        of_rows = {name: values[part] for name, values in vars(self).items() if isinstance(values, np.ndarray)}
+        return replace(self, start=rows.start, **of_rows)
+
+    def mixture(self, row: int) -> list[tuple[int, float]]:
+        """Return the templates that the spectrum of a row of the store is a weighted sum of, and their weights."""
+        k = row - self.start
+        if self.nodes is None or self.weights is None:
+            return [(int(self.template[k]), 1.0)]
+        pairs = zip(self.nodes[k].tolist(), self.weights[k].tolist(), strict=True)
+        return [(template, weight) for template, weight in pairs if weight > 0]
+
+    def average(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what templates have [templates, ...] for each row [n, ...]: the weighted sum over its templates."""
+        if self.nodes is None or self.weights is None:
+            return values[self.template]
+        out = np.zeros((self.template.size, *values.shape[1:]))
+        for node, weight in zip(self.nodes.T, self.weights.T.astype(np.float64), strict=True):
+            out += weight[:, None] * values[node]
+        return out
 
 
 def split_templates(seed: int, count: int, config: AugmentConfig) -> dict[str, NDArray[np.int64]]:
@@ -64,17 +87,32 @@ def split_templates(seed: int, count: int, config: AugmentConfig) -> dict[str, N
     return dict(zip(("test", "valid", "train"), (np.sort(part) for part in parts), strict=True))
 
 
-def draw(seed: int, split: str, templates: NDArray[np.int64], rows: int, config: AugmentConfig) -> Draws:
+def draw(
+    seed: int,
+    split: str,
+    templates: NDArray[np.int64],
+    rows: int,
+    config: AugmentConfig,
+    weight: NDArray[np.float64] | None = None,
+) -> Draws:
     """Return the draws of all rows of a store.
 
-    Each template is used equally often (give or take one), in an order shuffled by key.
+    Each template is used as often as its weight says (give or take one), in an order shuffled by key.
+
+    Args:
+        seed: of the experiment.
+        split: name of the store, which keys the random numbers.
+        templates: rows of `grid.zarr` to choose from [n].
+        rows: of the store.
+        config: ranges to draw from.
+        weight: how often each template is used relative to the others [n]; equally often by default.
     """
 
     def uniform(name: str, low: float, high: float) -> NDArray[np.float32]:
         unit = uniforms(stream(seed, "augment", split, name), np.arange(rows), 1)[:, 0]
         return (low + (high - low) * unit).astype(np.float32)
 
-    balanced = templates[np.arange(rows) % templates.size]
+    balanced = templates[_balanced(np.ones(templates.size) if weight is None else weight, rows)]
     order = permutation(stream(seed, "augment", split, "template"), rows)
     return Draws(
         template=balanced[order].astype(np.int32),
@@ -83,3 +121,14 @@ def draw(seed: int, split: str, templates: NDArray[np.int64], rows: int, config:
         epsilon=uniform("epsilon", 0.0, 1.0),
         noise=uniform("noise", 0.0, config.noise_max),
     )
+
+
+def _balanced(weight: NDArray[np.float64], rows: int) -> NDArray[np.int64]:
+    """Return which weight each row belongs to [rows]: shares by the largest remainder, in turns."""
+    quota = rows * (weight / weight.sum())
+    counts = np.floor(quota + _ROUNDING).astype(np.int64)
+    remainder = np.round(quota - counts, 9)
+    counts[np.argsort(-remainder, kind="stable")[: rows - counts.sum()]] += 1
+    owner = np.repeat(np.arange(weight.size), counts)
+    turn = np.arange(rows) - np.repeat(np.cumsum(counts) - counts, counts)
+    return owner[np.argsort(turn, kind="stable")]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from starnet_hpc.augment.draws import Draws
 from starnet_hpc.config import AugmentConfig, InstrumentConfig
 from starnet_hpc.instruments import build_instrument
+from starnet_hpc.kernels.blend import blend
 from starnet_hpc.kernels.continuum import SegmentContinuum
 from starnet_hpc.kernels.forward import ForwardModel, add_noise
 from starnet_hpc.kernels.random import Key, stream
@@ -30,7 +31,8 @@ class SpectrumRecipe:
         """Return the noisy flux [pixels] of a row of the store before its continuum is removed (steps i to v)."""
         drawn = draws.of(row)
         noise = drawn.pop("noise")
-        template = templates[int(draws.template[row - draws.start])]
+        mixed, weights = zip(*draws.mixture(row), strict=True)
+        template = blend([templates[one] for one in mixed], weights)
         return add_noise(self._forward.observe(template, **drawn), noise, self._noise_key, row)
 
     def continuum(self, flux: NDArray[np.float32]) -> NDArray[np.float32]:

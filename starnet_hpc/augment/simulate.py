@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starnet_hpc.augment.draws import draw
-from starnet_hpc.augment.splits import row_labels, spectrum_recipe, template_parts
+from starnet_hpc.augment.splits import row_labels, spectrum_recipe, template_parts, template_weights
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.instruments import load_instrument
 from starnet_hpc.labels import training_labels
@@ -43,7 +43,7 @@ def simulate_survey(config: ExperimentConfig, count: int) -> Iterator[Simulated]
     grid = open_store(config.store("grid"), made_by="ingest")
     instrument = load_instrument(config.instrument)
     templates = template_parts(config, grid)["test"]
-    draws = draw(config.seed, "survey", templates, count, config.augment)
+    draws = draw(config.seed, "survey", templates, count, config.augment, template_weights(grid)[templates])
     names = training_labels(grid.label_names)
     labels = row_labels(grid, draws, names)
     recipe = spectrum_recipe(config, grid, instrument, "survey")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from starnet_hpc.augment.between import SPLIT, NodeCells, node_cells
 from starnet_hpc.augment.draws import SPLITS, Draws, draw, split_templates
 from starnet_hpc.augment.recipe import SpectrumRecipe
 from starnet_hpc.config import ExperimentConfig
@@ -37,10 +38,12 @@ class Split:
     spectra: SpectrumRecipe
     recipe: dict[str, Any]
     """Everything that the content is a function of, as plain values."""
+    between: NodeCells | None = None
+    """The cells that its spectra lie in; None: they are at nodes."""
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return the store's columns [rows, ...]."""
-        return {
+        columns: dict[str, NDArray[Any]] = {
             "labels": self.labels.astype(np.float32),
             "template": self.draws.template,
             "draws/vsini": self.draws.vsini,
@@ -49,10 +52,13 @@ class Split:
             "draws/noise": self.draws.noise,
             "draws/snr": self.draws.snr,
         }
+        if self.draws.nodes is not None and self.draws.weights is not None:
+            columns["draws/nodes"], columns["draws/weights"] = self.draws.nodes, self.draws.weights
+        return columns
 
     def attributes(self) -> dict[str, Any]:
         """Return what readers need besides: names and statistics of the labels, and where they come from."""
-        return {
+        attributes = {
             "label_names": list(self.label_names),
             "instrument": self.spectra.instrument.name,
             "templates": self.templates,
@@ -61,6 +67,9 @@ class Split:
             "label_min": self.labels.min(axis=0).tolist(),
             "label_max": self.labels.max(axis=0).tolist(),
         }
+        if self.between is not None:
+            attributes["between_nodes"] = self.between.facts
+        return attributes
 
 
 def plan_splits(config: ExperimentConfig, grid: Store, instrument: Instrument) -> list[Split]:
@@ -76,6 +85,11 @@ def template_parts(config: ExperimentConfig, grid: Store) -> dict[str, NDArray[n
     return {name: np.flatnonzero(np.isin(node.ravel(), nodes)) for name, nodes in parts.items()}
 
 
+def template_weights(grid: Store) -> NDArray[np.float64]:
+    """Return how often each template is used relative to the others [templates]; only extra ones have weights."""
+    return grid.column("weight") if grid.has("weight") else np.ones(len(grid))
+
+
 def spectrum_recipe(config: ExperimentConfig, grid: Store, instrument: Instrument, split: str) -> SpectrumRecipe:
     """Return the function from templates to spectra for one split (any name: it keys the random numbers)."""
     wavelength = grid.wavelength
@@ -84,9 +98,9 @@ def spectrum_recipe(config: ExperimentConfig, grid: Store, instrument: Instrumen
 
 
 def row_labels(grid: Store, draws: Draws, names: tuple[str, ...]) -> NDArray[np.float64]:
-    """Return the labels [n, L]: those of each row's template, and the velocities that were drawn."""
-    of_grid = grid.column("labels")[draws.template]
-    columns = {name: of_grid[:, k] for k, name in enumerate(grid.label_names)}
+    """Return the labels [n, L]: those of each row's template or templates, and the velocities that were drawn."""
+    of_grid = draws.average(grid.column("labels"))
+    columns: dict[str, NDArray[Any]] = {name: of_grid[:, k] for k, name in enumerate(grid.label_names)}
     columns |= {"vsini": draws.vsini, "vrad": draws.vrad}
     return np.stack([columns[name] for name in names], axis=1).astype(np.float64)
 
@@ -95,7 +109,11 @@ def _plan(
     config: ExperimentConfig, grid: Store, instrument: Instrument, name: str, templates: NDArray[np.int64]
 ) -> Split:
     rows = int(getattr(config.augment, f"n_{name}"))
-    draws = draw(config.seed, name, templates, rows, config.augment)
+    draws = draw(config.seed, name, templates, rows, config.augment, template_weights(grid)[templates])
+    between = None
+    if name == SPLIT and config.augment.between_nodes == "linear":
+        between = node_cells(config.seed, templates, grid.column("labels")[templates], grid.label_names, config.augment)
+        draws = between.spread(config.seed, draws)
     label_names = training_labels(grid.label_names)
     return Split(
         name=name,
@@ -108,11 +126,14 @@ def _plan(
         labels=row_labels(grid, draws, label_names),
         spectra=spectrum_recipe(config, grid, instrument, name),
         recipe=_recipe(config, grid, instrument, name, rows),
+        between=between,
     )
 
 
 def _recipe(config: ExperimentConfig, grid: Store, instrument: Instrument, name: str, rows: int) -> dict[str, Any]:
     elsewhere = {"workers", "scheduler", "zero_fraction_max", *(f"n_{split}" for split in SPLITS)}
+    if name != SPLIT or config.augment.between_nodes == "none":
+        elsewhere |= {"between_nodes", "between_nodes_reach"}
     return {
         "stage": f"augment {_STAGE_FORMAT}",
         "split": name,

@@ -35,6 +35,8 @@ def augment(config: ExperimentConfig) -> None:
         if not instrument.tellurics().any():
             log.info("instrument %s has no telluric windows in its range: step viii masks nothing", instrument.name)
         splits = plan_splits(config, grid, instrument)
+        for split in splits:
+            _say_between(split, log)
         builds = [locks.enter_context(_begin(split)) for split in splits]
         if not all(build.complete for build in builds):
             _compile_kernels(config, grid, instrument, log)
@@ -96,6 +98,20 @@ def _finish(split: Split, build: StoreBuild, log: StageLog) -> None:
         return
     build.finalise()
     log.info("%s: %d spectra of %d templates, %d pixels", split.path, rows, split.templates, pixels)
+
+
+def _say_between(split: Split, log: StageLog) -> None:
+    if split.between is None:
+        return
+    facts = split.between.facts
+    steps = ", ".join(f"{name} {step:.4g}" for name, step in facts["steps"].items())
+    log.info("%s: spectra lie between nodes, in %d cells; the grid's steps: %s", split.name, facts["cells"], steps)
+    if facts["templates_alone"]:
+        log.warning(
+            "%d of its %d templates have no neighbours within augment.between_nodes_reach and are used as they are",
+            facts["templates_alone"],
+            split.templates,
+        )
 
 
 def _compile_kernels(config: ExperimentConfig, grid: Store, instrument: Instrument, log: StageLog) -> None:

@@ -26,6 +26,19 @@ class LabelCut(Section):
         return {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
 
 
+class ExtraGrid(Section):
+    """A further folder of templates (rare stars, off-grid nodes) that join the grid's own in `grid.zarr`."""
+
+    format: GridFormat
+    """Layout of the files; it must vary the same labels as the grid's own."""
+    path: UserPath
+    """Folder with the files; its last name stands before the files' names in the store."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Each of these templates is used this many times as often as one of the grid's own."""
+    cut: LabelCut = LabelCut()
+    """Ranges of labels to keep; the grid's own `cut` does not hold here."""
+
+
 class GridConfig(Section):
     """The synthetic grid: files in, `grid.zarr` out (stage `ingest`)."""
 
@@ -39,6 +52,19 @@ class GridConfig(Section):
     """What a file that cannot be used does: stop the stage, or be reported and left out."""
     step_kms: Annotated[float, Field(gt=0, le=20)] | None = None
     """Step of the ln(wavelength) grid [km/s]; by default the finest step of the files themselves."""
+    extra: tuple[ExtraGrid, ...] = ()
+    """Further folders of templates, each with a weight: how often they are used, against 1 for those in `path`."""
+
+    @model_validator(mode="after")
+    def _check_folders(self) -> Self:
+        names = [self.path.name, *(folder.path.name for folder in self.extra)]
+        for k, folder in enumerate(self.extra):
+            if folder.path.name in names[: k + 1]:
+                raise ValueError(
+                    f"extra[{k}].path: another folder of the grid is called {folder.path.name!r}, too; templates are "
+                    f"named by their folder: give it another name, or a link to it"
+                )
+        return self
 
 
 class WavelengthArm(Section):
@@ -84,6 +110,10 @@ class AugmentConfig(Section):
     """Share of the templates held out for the test."""
     valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the remaining templates held out for validation."""
+    between_nodes: Literal["none", "linear"] = "none"
+    """Whether train spectra are of templates as computed, or lie between them: weighted sums of neighbouring ones."""
+    between_nodes_reach: Annotated[float, Field(ge=1, le=100)] = 2.5
+    """Templates are mixed only with those within so many steps of the grid in every label."""
     vsini_max: Annotated[float, Field(ge=0, le=500)] = 50.0
     """v sin i is uniform in 0 to this [km/s]."""
     vrad_max: Annotated[float, Field(ge=0, le=2000)] = 150.0

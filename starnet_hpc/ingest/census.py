@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,8 @@ class Entry:
     vmicro: float = float("nan")
     """Microturbulence, where the file says it [km/s]: no label, but templates that differ in it are no duplicates."""
     inside_cut: bool = True
+    folder: int = 0
+    """Which of the grid's folders it is from: 0 is the grid's own."""
     problem: StarnetError | None = None
     """Why it cannot be used."""
 
@@ -113,18 +115,19 @@ def _examine(reader: GridReader, source: TemplateSource, need: Requirement, step
 
 def _with_twins(entries: Sequence[Entry]) -> Iterator[Entry]:
     """Yield the entries, those whose labels were there before with that as their problem."""
-    seen: dict[tuple[float, ...], str] = {}
+    seen: dict[tuple[float, ...], Entry] = {}
     for entry in entries:
         if entry.problem is not None or not entry.inside_cut:
             yield entry
             continue
-        first = seen.setdefault(_key(entry), entry.source.name)
-        if first == entry.source.name:
+        first = seen.setdefault(_key(entry), entry)
+        if first is entry:
             yield entry
             continue
         same = "labels" if math.isnan(entry.vmicro) else "labels and microturbulence"
-        twin = f"{entry.source.path}: has the same {same} {_key(entry)} as {first}; keep one of the two"
-        yield Entry(entry.source, entry.labels, problem=GridFormatError(twin))
+        other = first.source.name if first.folder == entry.folder else first.source.path
+        twin = f"{entry.source.path}: has the same {same} {_key(entry)} as {other}; keep one of the two"
+        yield replace(entry, problem=GridFormatError(twin))
 
 
 def _key(entry: Entry) -> tuple[float, ...]:

@@ -18,6 +18,8 @@ class Shard:
 
     number: int
     sources: tuple[TemplateSource, ...]
+    grid_formats: tuple[str, ...]
+    """Name of the reader of each."""
 
 
 @dataclass(frozen=True)
@@ -28,33 +30,30 @@ class ShardWriter:
     """The store."""
     layout: Layout
     recipe_digest: str
-    grid_format: str
-    """Name of the reader."""
     wavelength: NDArray[np.float64]
     """The common wavelengths [samples], angstrom in air."""
 
     def __call__(self, shard: Shard) -> int:
         """Write one shard of `grid.zarr`, and return its number of templates."""
-        flux = interpolated(shard.sources, self.grid_format, self.wavelength)
+        flux = interpolated(shard.sources, shard.grid_formats, self.wavelength)
         facts = {"flux_min": float(flux.min()), "flux_max": float(flux.max())}
         write_shard(self.path, self.layout, self.recipe_digest, shard.number, flux, facts)
         return len(shard.sources)
 
 
 def interpolated(
-    sources: Sequence[TemplateSource], grid_format: str, wavelength: NDArray[np.float64]
+    sources: Sequence[TemplateSource], grid_formats: Sequence[str], wavelength: NDArray[np.float64]
 ) -> NDArray[np.float32]:
     """Return the fluxes [templates, samples] at common wavelengths [samples, angstrom], in the files' own unit.
 
     Raises:
         GridFormatError: a file changed since the census, and is bad now.
     """
-    reader = reader_for(grid_format)
     flux = np.empty((len(sources), wavelength.size), dtype=np.float32)
     native: NDArray[np.float64] = np.empty(0)
     spline: CubicSpline | None = None
-    for row, source in enumerate(sources):
-        template = reader.read(source)
+    for row, (source, grid_format) in enumerate(zip(sources, grid_formats, strict=True)):
+        template = reader_for(grid_format).read(source)
         # Files of one grid share their wavelengths, and with them all of the spline but the values.
         if spline is None or not np.array_equal(template.wavelength, native):
             native, spline = template.wavelength, CubicSpline(template.wavelength, wavelength)

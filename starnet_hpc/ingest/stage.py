@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,13 +11,14 @@ from numpy.typing import NDArray
 
 from starnet_hpc import parallel, provenance
 from starnet_hpc.config import ExperimentConfig, GridConfig
-from starnet_hpc.errors import ConfigError, GridFormatError, InterruptedRunError
-from starnet_hpc.grids import TemplateSource, reader_for
+from starnet_hpc.errors import GridFormatError, InterruptedRunError
+from starnet_hpc.grids import TemplateSource
 from starnet_hpc.grids.fitsfile import file_size
 from starnet_hpc.ingest.census import Block, Census, Entry, Requirement, advised, usable
+from starnet_hpc.ingest.folders import GridFolder, extra_recipe, grid_folders
 from starnet_hpc.ingest.shards import Shard, ShardWriter
 from starnet_hpc.ingest.summary import summarise, table
-from starnet_hpc.instruments import C_KMS, load_instrument
+from starnet_hpc.instruments import C_KMS
 from starnet_hpc.interrupts import stop_requests
 from starnet_hpc.progress import StageLog, stage_log
 from starnet_hpc.stores import Layout, StoreBuild, building, finished, open_store
@@ -32,8 +34,6 @@ _STAGE_FORMAT = 1
 _CENSUS_BLOCK = 256
 _FILES_PER_WORKER = 5_000
 """One process reads this many files before a further worker has even started."""
-_SAMPLES_PER_FWHM = 2.0
-"""Templates need at least this many samples a resolution element, as the sampling theorem asks."""
 _MOST_LISTED = 20
 
 
@@ -44,7 +44,8 @@ def ingest(config: ExperimentConfig) -> Path:
     finished. The content does not depend on the number of workers.
 
     Raises:
-        MissingInputError: the folder is not there, or holds no file of the format.
+        ConfigError: a cut names a label that the grid does not vary, or an extra folder varies other labels.
+        MissingInputError: a folder is not there, or holds no file of the format.
         GridFormatError: a file is not what the format promises (or is left out, see `grid.on_error`).
         CoverageError: a template does not cover the instrument's range plus margin.
         ResolutionError: a template is too coarse for the instrument.
@@ -53,36 +54,16 @@ def ingest(config: ExperimentConfig) -> Path:
     """
     path = config.store("grid")
     with stage_log("ingest", config.run_dir) as log:
-        need = requirement(config)
-        sources = reader_for(config.grid.format).sources(config.grid.path)
-        recipe = _recipe(config.grid, need, sources)
+        folders = grid_folders(config)
+        sources = [folder.sources() for folder in folders]
+        recipe = _recipe(config.grid, folders, sources)
         if finished(path, recipe):
             _say_finished(log, path)
             return path
-        log.info("%s: %d files in %s", config.grid.format, len(sources), config.grid.path)
-        entries, left_out = _select(config, log, _take_census(config, log, sources, need))
-        _write(config, log, recipe, entries, left_out, need)
+        entries = _take_census(config, log, folders, sources)
+        good, left_out = _select(config, log, folders, entries)
+        _write(config, log, recipe, folders, good, left_out)
     return path
-
-
-def requirement(config: ExperimentConfig) -> Requirement:
-    """Return what a template must bring: wavelengths, sampling, and labels inside the cut.
-
-    Raises:
-        ConfigError: the cut names a label that the grid does not vary.
-    """
-    instrument = load_instrument(config.instrument)
-    low, high = instrument.template_range(vrad_max=config.augment.vrad_max, vsini_max=config.augment.vsini_max)
-    largest_step = C_KMS / instrument.config.resolution / _SAMPLES_PER_FWHM
-    reader = reader_for(config.grid.format)
-    cut = config.grid.cut.given()
-    for name in cut:
-        if name not in reader.label_names:
-            raise ConfigError(
-                f"grid.cut.{name}: grids of format {reader.format} do not vary {name}; "
-                f"they vary {', '.join(reader.label_names)}"
-            )
-    return Requirement(reader.format, low, high, largest_step, tuple((name, *cut[name]) for name in sorted(cut)))
 
 
 def ln_uniform(low: float, high: float, largest_step_kms: float) -> NDArray[np.float64]:
@@ -92,31 +73,55 @@ def ln_uniform(low: float, high: float, largest_step_kms: float) -> NDArray[np.f
     return np.asarray(low * np.exp(np.arange(count) * (span / (count - 1))), dtype=np.float64)
 
 
-def _recipe(grid: GridConfig, need: Requirement, sources: Sequence[TemplateSource]) -> dict[str, Any]:
-    """Return what the content is a function of: the folder may move, its files' names and sizes may not change."""
+def _recipe(
+    grid: GridConfig, folders: Sequence[GridFolder], sources: Sequence[Sequence[TemplateSource]]
+) -> dict[str, Any]:
+    """Return what the content is a function of: folders may move, their files' names and sizes may not change."""
+    files = [_listing(own) for own in sources]
+    need = folders[0].need
+    settings = grid.model_dump(mode="json", include={"format", "cut", "on_error", "step_kms"})
+    return {
+        "stage": f"ingest {_STAGE_FORMAT}",
+        "grid": {**settings, **extra_recipe(folders, files)},
+        "range": [need.low, need.high],
+        "largest_step_kms": need.largest_step_kms,
+        "files": files[0],
+    }
+
+
+def _listing(sources: Sequence[TemplateSource]) -> dict[str, Any]:
+    """Return what identifies the files of one folder."""
     sizes = {path: file_size(path) for path in dict.fromkeys(source.path for source in sources)}
     listing = [[source.name, sizes[source.path]] for source in sources]
     return {
-        "stage": f"ingest {_STAGE_FORMAT}",
-        "grid": grid.model_dump(mode="json", include={"format", "cut", "on_error", "step_kms"}),
-        "range": [need.low, need.high],
-        "largest_step_kms": need.largest_step_kms,
-        "files": {
-            "count": len(sizes),
-            "bytes": sum(sizes.values()),
-            "digest": provenance.digest_recipe({"listing": listing}),
-        },
+        "count": len(sizes),
+        "bytes": sum(sizes.values()),
+        "digest": provenance.digest_recipe({"listing": listing}),
     }
 
 
 def _take_census(
-    config: ExperimentConfig, log: StageLog, sources: Sequence[TemplateSource], need: Requirement
+    config: ExperimentConfig,
+    log: StageLog,
+    folders: Sequence[GridFolder],
+    sources: Sequence[Sequence[TemplateSource]],
 ) -> list[Entry]:
-    """Return an entry for every template, in the order of names.
+    """Return an entry for every template, in the order of folders and names.
 
     Raises:
         StarnetError: with `grid.on_error: raise`, what is wrong with the first bad file.
     """
+    entries: list[Entry] = []
+    for k, (folder, own) in enumerate(zip(folders, sources, strict=True)):
+        log.info("%s: %d files in %s", folder.need.grid_format, len(own), folder.path)
+        entries += [replace(entry, folder=k) for entry in _examine(config, log, own, folder.need)]
+    return entries
+
+
+def _examine(
+    config: ExperimentConfig, log: StageLog, sources: Sequence[TemplateSource], need: Requirement
+) -> list[Entry]:
+    """Return an entry for every template of one folder, in the order of names."""
     skip = config.grid.on_error == "skip"
     blocks = [
         Block(number, tuple(sources[start : start + _CENSUS_BLOCK]))
@@ -136,22 +141,25 @@ def _take_census(
 
 
 def _select(
-    config: ExperimentConfig, log: StageLog, entries: Sequence[Entry]
+    config: ExperimentConfig, log: StageLog, folders: Sequence[GridFolder], entries: Sequence[Entry]
 ) -> tuple[list[Entry], list[tuple[str, str]]]:
     """Return the templates to use, and name and reason of those left out for a problem."""
     good, bad = usable(entries, skip=config.grid.on_error == "skip")
-    left_out = [(entry.source.name, str(entry.problem)) for entry in bad]
-    outside = len(entries) - len(good) - len(bad)
-    if outside:
-        log.info("%d templates are outside grid.cut", outside)
+    left_out = [(folders[entry.folder].name(entry.source), str(entry.problem)) for entry in bad]
     for _, reason in left_out[:_MOST_LISTED]:
         log.warning("left out: %s", reason)
     if len(left_out) > _MOST_LISTED:
         log.warning("... and %d more; the store's attribute `left_out` has all", len(left_out) - _MOST_LISTED)
-    if not good and bad:
-        raise advised(bad[0], f"{config.grid.path}: none of {len(bad)} templates can be used; the first: ")
-    if not good:
-        raise GridFormatError(f"{config.grid.path}: all {outside} templates lie outside grid.cut; widen it")
+    for k, folder in enumerate(folders):
+        total, fit, unfit = (sum(entry.folder == k for entry in some) for some in (entries, good, bad))
+        outside = total - fit - unfit
+        if outside:
+            log.info("%d templates are outside %s.cut", outside, folder.key)
+        if not fit and unfit:
+            first = next(entry for entry in bad if entry.folder == k)
+            raise advised(first, f"{folder.path}: none of {unfit} templates can be used; the first: ")
+        if not fit:
+            raise GridFormatError(f"{folder.path}: all {outside} templates lie outside {folder.key}.cut; widen it")
     return good, left_out
 
 
@@ -159,24 +167,27 @@ def _write(
     config: ExperimentConfig,
     log: StageLog,
     recipe: dict[str, Any],
+    folders: Sequence[GridFolder],
     entries: Sequence[Entry],
     left_out: Sequence[tuple[str, str]],
-    need: Requirement,
 ) -> None:
     """Write the store from the templates that the census found usable."""
-    reader = reader_for(config.grid.format)
+    reader, need = folders[0].reader, folders[0].need
     native = min(entry.step_kms for entry in entries)
     wavelength = ln_uniform(need.low, need.high, config.grid.step_kms or native)
     ln_step = math.log(wavelength[-1] / wavelength[0]) / (wavelength.size - 1)
     labels = np.array([entry.labels for entry in entries], dtype=np.float64)
-    names = [entry.source.name for entry in entries]
+    names = [folders[entry.folder].name(entry.source) for entry in entries]
+    columns: dict[str, NDArray[Any]] = {"labels": labels, "source": np.array(names, dtype=np.str_)}
+    if len(folders) > 1:
+        columns["weight"] = np.array([folders[entry.folder].weight for entry in entries], dtype=np.float64)
     summary = summarise(labels, reader.label_names)
     with building(
         config.store("grid"),
         recipe={**recipe, "templates": provenance.digest_recipe({"names": names, "labels": labels.tolist()})},
         layout=Layout(len(entries), wavelength.size, SHARD_ROWS, "float32", mapped=True),
         wavelength=wavelength,
-        columns={"labels": labels, "source": np.array(names, dtype=np.str_)},
+        columns=columns,
         attributes={
             "label_names": list(reader.label_names),
             "format": reader.format,
@@ -187,22 +198,32 @@ def _write(
             "left_out": dict(left_out),
         },
     ) as build:
-        writer = ShardWriter(build.path, build.layout, build.recipe_digest, reader.format, wavelength)
-        _write_shards(config, log, build, writer, [entry.source for entry in entries])
+        writer = ShardWriter(build.path, build.layout, build.recipe_digest, wavelength)
+        formats = [folders[entry.folder].need.grid_format for entry in entries]
+        _write_shards(config, log, build, writer, [entry.source for entry in entries], formats)
         build.finalise()
     for line in table(summary):
         log.info("%s", line)
+    for k, folder in enumerate(folders[1:], start=1):
+        count = sum(entry.folder == k for entry in entries)
+        log.info("%d of them from %s, each used %g times as often as the others", count, folder.path, folder.weight)
     log.info("finest native step %.3f km/s, step of the store %.3f km/s", native, C_KMS * ln_step)
     log.info("%s: %d x %d samples, %.2f to %.2f A", build.path, len(names), wavelength.size, need.low, need.high)
 
 
 def _write_shards(
-    config: ExperimentConfig, log: StageLog, build: StoreBuild, writer: ShardWriter, sources: Sequence[TemplateSource]
+    config: ExperimentConfig,
+    log: StageLog,
+    build: StoreBuild,
+    writer: ShardWriter,
+    sources: Sequence[TemplateSource],
+    formats: Sequence[str],
 ) -> None:
     shards = []
     for number in build.missing():
         rows = build.layout.rows_of(number)
-        shards.append(Shard(number, tuple(sources[rows.start : rows.stop])))
+        part = slice(rows.start, rows.stop)
+        shards.append(Shard(number, tuple(sources[part]), tuple(formats[part])))
     left = sum(len(shard.sources) for shard in shards)
     with log.bar("fluxes", len(sources), "templates", len(sources) - left) as bar:
         for _, count in _each(config, writer, shards, left):
