@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import QhullError
 
 from starnet_hpc.augment.draws import Draws
 from starnet_hpc.config import AugmentConfig
@@ -85,13 +84,13 @@ def node_cells(
     steps = node_steps(points[:, axes])
     shifts = uniforms(stream(seed, "augment", SPLIT, "triangulation"), np.arange(len(points)), axes.size) - 0.5
     varied = [names[axis] for axis in axes]
-    try:
-        cells = triangulate(points[:, axes] / steps, shifts, config.between_nodes_reach)
-    except QhullError:
+    places = points[:, axes] / steps
+    if np.linalg.matrix_rank(places - places.mean(axis=0)) < axes.size:
         raise GridFormatError(
             f"augment.between_nodes: the train templates do not span the space of {', '.join(varied)} "
             f"(one of these labels follows from the others); {_REMEDY}"
-        ) from None
+        )
+    cells = triangulate(places, shifts, config.between_nodes_reach)
     if not len(cells.corners):
         raise GridFormatError(
             f"augment.between_nodes: no templates around any point are within {config.between_nodes_reach:g} node "

@@ -113,12 +113,9 @@ def triangulate(points: _F8, shifts: _F8, reach: float) -> Cells:
     """Return the cells between nodes, without those that are too long.
 
     Args:
-        points: the nodes [n, axes], in steps between nodes.
+        points: the nodes [n, axes], in steps between nodes; more of them than axes.
         shifts: how nodes are moved to choose a triangulation [n, axes], -0.5 to 0.5.
         reach: the largest extent of a cell along any axis, in steps.
-
-    Raises:
-        scipy.spatial.QhullError: the nodes span fewer dimensions than there are axes, or are too few.
     """
     if points.shape[1] == 1:
         order = np.argsort(points[:, 0])

@@ -1,5 +1,6 @@
 """A small grid of closed-form spectra, written straight into a `grid.zarr`, and an experiment on it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from starnet_hpc.augment.draws import SPLITS
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.launch.rundir import claim
 from starnet_hpc.stores import Layout, building, open_store, write_shard
+
+Form = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+"""Flux [n] of wavelengths [n, angstrom] and labels."""
 
 INSTRUMENT: dict[str, Any] = {
     "name": "small",
@@ -45,10 +49,11 @@ def write_grid(
     low: float = 5143.0,
     high: float = 5197.0,
     twins: int = 1,
+    form: Form | None = None,
 ) -> None:
     """Write the `grid.zarr` of an experiment: lines with depths that depend on the labels, on a sloping continuum.
 
-    `twins` templates each have the same labels, as in a grid with several microturbulences.
+    `twins` templates each have the same labels, as in a grid with several microturbulences. `form` is another formula.
     """
     claim(config)
     wavelength = np.exp(np.linspace(np.log(low), np.log(high), 3000))  # steps of 1 km/s
@@ -65,9 +70,16 @@ def write_grid(
         attributes={"label_names": list(LABELS), "format": "intrigoss"},
     ) as build:
         for shard in build.missing():
-            flux = np.stack([scale * closed_form(wavelength, labels[row]) for row in layout.rows_of(shard)])
+            flux = np.stack([scale * (form or closed_form)(wavelength, labels[row]) for row in layout.rows_of(shard)])
             write_shard(build.path, layout, build.recipe_digest, shard, flux.astype(np.float32), {})
         build.finalise()
+
+
+def linear_form(wavelength: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a flux [n] that is linear in the labels, and whose mean does not depend on them."""
+    turns = 2.0 * np.pi * np.arange(wavelength.size) / wavelength.size
+    unit = (labels - [4000.0, 1.0, -2.0, 0.0]) / [3000.0, 4.0, 2.5, 0.4]
+    return 1.0 + 0.1 * sum(unit[k] * np.sin((11 + 17 * k) * turns) for k in range(4))
 
 
 def closed_form(wavelength: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np.float64]:

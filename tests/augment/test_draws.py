@@ -9,6 +9,7 @@ from scipy.stats import kstest
 from starnet_hpc.augment.draws import SPLITS, draw, split_templates
 from starnet_hpc.config import AugmentConfig
 from starnet_hpc.errors import GridFormatError
+from starnet_hpc.kernels.random import permutation, stream
 
 ROWS = 20_000
 DRAWN = {"vsini": (0.0, 50.0), "vrad": (-150.0, 150.0), "epsilon": (0.0, 1.0), "noise": (0.0, 0.07)}
@@ -104,3 +105,43 @@ def test_splits_and_seeds_have_draws_of_their_own() -> None:
     found = [draw(seed, name, np.arange(9), 50, AugmentConfig()) for seed in (1, 2) for name in SPLITS]
     for name in DRAWN:
         assert np.unique(np.concatenate([getattr(one, name) for one in found])).size == 6 * 50
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    weight=st.lists(st.sampled_from([0.1, 0.5, 1.0, 1.5, 3.0, 40.0]), min_size=1, max_size=40),
+    rows=st.integers(1, 800),
+    seed=st.integers(0, 1000),
+)
+def test_templates_are_used_as_often_as_their_weights_say(weight: list[float], rows: int, seed: int) -> None:
+    weights = np.array(weight)
+    used = draw(seed, "train", np.arange(weights.size), rows, AugmentConfig(), weights).template
+    counts = np.bincount(used, minlength=weights.size)
+    quota = rows * weights / weights.sum()
+    assert np.abs(counts - quota).max() < 1.0 + 1e-6
+    for one in set(weight):  # equal weights, equal use
+        same = counts[weights == one]
+        assert same.max() - same.min() <= 1
+
+
+def test_weights_that_divide_the_rows_are_kept_exactly() -> None:
+    weights = np.array([1.0, 1.0, 3.0, 1.0, 2.5, 0.5])
+    used = draw(3, "valid", np.arange(10, 16), 900, AugmentConfig(), weights).template
+    assert np.bincount(used - 10).tolist() == [100, 100, 300, 100, 250, 50]
+
+
+@pytest.mark.parametrize("rows", [50, 100, 117])
+def test_equal_weights_give_the_draws_of_a_grid_without_weights(rows: int) -> None:
+    own = np.arange(200, 250)
+    in_turns = own[np.arange(rows) % own.size][permutation(stream(5, "augment", "test", "template"), rows)]
+    for weights in (None, np.ones(50), np.full(50, 0.3)):
+        assert np.array_equal(draw(5, "test", own, rows, AugmentConfig(), weights).template, in_turns)
+
+
+def test_heavy_templates_are_spread_over_the_store() -> None:
+    weights = np.ones(50)
+    weights[7] = 50.0
+    places = np.flatnonzero(draw(1, "train", np.arange(50), 9900, AugmentConfig(), weights).template == 7)
+    assert places.size == 5000
+    # Shuffled: the mean place of half the rows scatters by 9900 / sqrt(12 x 5000) x sqrt(1/2) = 29.
+    assert abs(places.mean() - 4950) < 130
