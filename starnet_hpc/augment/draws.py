@@ -62,10 +62,10 @@ class Draws:
         return [(template, weight) for template, weight in pairs if weight > 0]
 
     def average(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what templates have [templates, ...] for each row [n, ...]: the weighted sum over its templates."""
+        """Return values of templates [templates, k] for each row [n, k]: the weighted sum over those it is made of."""
         if self.nodes is None or self.weights is None:
             return values[self.template]
-        out = np.zeros((self.template.size, *values.shape[1:]))
+        out = np.zeros((self.template.size, values.shape[1]))
         for node, weight in zip(self.nodes.T, self.weights.T.astype(np.float64), strict=True):
             out += weight[:, None] * values[node]
         return out

@@ -111,9 +111,12 @@ class AugmentConfig(Section):
     valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the remaining templates held out for validation."""
     between_nodes: Literal["none", "linear"] = "none"
-    """Whether train spectra are of templates as computed, or lie between them: weighted sums of neighbouring ones."""
+    """Train spectra of templates as computed, or weighted sums of neighbouring ones, with labels to match.
+
+    Worth it for grids with steps of about 250 K and 0.5, 0.25 and 0.2 dex, or finer; docs/kernels.md has the errors.
+    """
     between_nodes_reach: Annotated[float, Field(ge=1, le=100)] = 2.5
-    """Templates are mixed only with those within so many steps of the grid in every label."""
+    """Templates further apart than so many steps of the grid, in any label, are not mixed."""
     vsini_max: Annotated[float, Field(ge=0, le=500)] = 50.0
     """v sin i is uniform in 0 to this [km/s]."""
     vrad_max: Annotated[float, Field(ge=0, le=2000)] = 150.0

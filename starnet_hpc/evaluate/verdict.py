@@ -76,7 +76,8 @@ def _trained(inputs: Inputs) -> list[str]:
     pixels = inputs.test.store.wavelength.size
     lines = listed(limits.lines_inside(low, high)) or "none"
     made = f"{networks} (kind {config.network.kind}), trained on {count(training.spectra)} augmented spectra of "
-    made += f"{count(training.templates)} templates of a grid in {config.grid.format} format."
+    made += f"{count(training.templates)} templates of a grid in {config.grid.format} format"
+    made += ", and of linear mixtures between them." if training.store.has("draws/nodes") else "."
     seen = f"Instrument {instrument.name}: {low:.0f}–{high:.0f} Å in air, {count(pixels)} pixels, "
     seen += (
         f"R = {count(round(instrument.config.resolution))}; temperature- and pressure-sensitive lines in it: {lines}."

@@ -204,3 +204,16 @@ def test_templates_are_used_equally_often_between_nodes_too() -> None:
     drawn = cells_of(labels).spread(0, draw(0, "train", np.arange(300), 10_000, AugmentConfig()))
     counts = np.bincount(drawn.nodes[:, 0])
     assert counts.max() - counts.min() <= 1
+
+
+def test_templates_without_neighbours_are_used_as_they_are_and_the_log_says_how_many(tmp_path: Path) -> None:
+    config = between(tmp_path / "run", between_nodes_reach=1.6)
+    augment(config)
+    store = opened(config, "train")
+    alone = store.attributes["between_nodes"]["templates_alone"]
+    assert 0 < alone < store.attributes["templates"]
+    as_they_are = np.unique(store.column("template")[store.column("draws/weights")[:, 0] == 1.0])
+    assert as_they_are.size == alone
+    log = (config.run_dir / "logs" / "augment.log").read_text()
+    assert f"{alone} of its 86 templates have no neighbours within augment.between_nodes_reach" in log
+    assert "train: spectra lie between nodes, in " in log
