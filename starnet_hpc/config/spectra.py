@@ -27,7 +27,10 @@ class LabelCut(Section):
 
 
 class ExtraGrid(Section):
-    """A further folder of templates (rare stars, off-grid nodes) that join the grid's own in `grid.zarr`."""
+    """A further folder of templates (rare stars, off-grid nodes) that join the grid's own in `grid.zarr`.
+
+    `on_error` and `step_kms` are the grid's.
+    """
 
     format: GridFormat
     """Layout of the files; it must vary the same labels as the grid's own."""
@@ -57,12 +60,13 @@ class GridConfig(Section):
 
     @model_validator(mode="after")
     def _check_folders(self) -> Self:
-        names = [self.path.name, *(folder.path.name for folder in self.extra)]
         for k, folder in enumerate(self.extra):
-            if folder.path.name in names[: k + 1]:
+            if folder.path == self.path:
+                raise ValueError(f"extra[{k}].path: is grid.path itself; extra folders hold other templates")
+            if folder.path.name in [other.path.name for other in self.extra[:k]]:
                 raise ValueError(
-                    f"extra[{k}].path: another folder of the grid is called {folder.path.name!r}, too; templates are "
-                    f"named by their folder: give it another name, or a link to it"
+                    f"extra[{k}].path: another extra folder is called {folder.path.name!r}, too, and templates are "
+                    f"named by their folder; give it another name, or a link with another name"
                 )
         return self
 

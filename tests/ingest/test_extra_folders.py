@@ -119,7 +119,7 @@ def test_what_is_wrong_with_an_extra_folder_is_said_with_its_key(
     [
         ({"weight": 0}, "grid.extra.0.weight: Input should be greater than 0"),
         ({"weigth": 2}, "grid.extra.0.weigth: unknown key; did you mean 'weight'?"),
-        ({"path": "elsewhere/grid"}, "another folder of the grid is called 'grid', too"),
+        ({"path": "g/grid"}, "grid: extra[0].path: is grid.path itself"),
     ],
 )
 def test_faults_in_the_configuration_are_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -133,5 +133,5 @@ def test_faults_in_the_configuration_are_named(tmp_path: Path, changes: dict[str
 
 
 def test_two_extra_folders_of_one_name_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match=r"extra\[1\]\.path: another folder of the grid is called 'rare', too"):
+    with pytest.raises(ValidationError, match=r"extra\[1\]\.path: another extra folder is called 'rare', too"):
         experiment(tmp_path, grid={"extra": [extra(tmp_path / "a" / "rare"), extra(tmp_path / "b" / "rare")]})
