@@ -135,3 +135,13 @@ def test_faults_in_the_configuration_are_named(tmp_path: Path, changes: dict[str
 def test_two_extra_folders_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match=r"extra\[1\]\.path: another extra folder is called 'rare', too"):
         experiment(tmp_path, grid={"extra": [extra(tmp_path / "a" / "rare"), extra(tmp_path / "b" / "rare")]})
+
+
+def test_folders_of_formats_with_other_labels_cannot_join(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = type("Tied", (Intrigoss,), {"format": "tied", "label_names": ("teff", "logg", "feh")})()
+    monkeypatch.setitem(READERS, "tied", reader)
+    config = experiment(folders, grid={"extra": [extra(folders / "rare")]})
+    other = config.grid.extra[0].model_copy(update={"format": "tied"})
+    config = config.model_copy(update={"grid": config.grid.model_copy(update={"extra": (other,)})})
+    with pytest.raises(ConfigError, match=r"grid\.extra\[0\]\.format: .* tied vary teff, logg, feh, but those of grid"):
+        ingest(config)
