@@ -126,6 +126,11 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--regenerate", type=_count, default=0, metavar="K", help="compute K random rows a store again")
     verify.add_argument("--mend", action="store_true", help="make ready for damaged shards to be made anew")
     verify.set_defaults(action=_verify)
+    instruments = commands.add_parser("instruments", help="spectrographs that come with the package, or one to copy")
+    instruments.add_argument(
+        "choice", nargs="?", metavar="NAME", help="print its YAML; or a YAML file of yours to check"
+    )
+    instruments.set_defaults(action=_instruments)
     doctor = commands.add_parser("doctor", help="what works on this machine, and what to do about the rest")
     doctor.set_defaults(action=_doctor)
     return parser
@@ -168,6 +173,13 @@ def _verify(options: argparse.Namespace) -> None:
     config = load_config(options.config, options.overrides)
     claim(config)
     verify(config, regenerate=options.regenerate, mend=options.mend)
+
+
+def _instruments(options: argparse.Namespace) -> None:
+    from starnet_hpc.instruments import details, overview
+
+    lines = overview() if options.choice is None else details(options.choice)
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 def _count(text: str) -> int:

@@ -31,7 +31,7 @@ def test_each_stage_is_a_program_that_explains_itself(stage: str) -> None:
     assert "SECTION.KEY=VALUE" in said.stdout
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "quickstart", "doctor"])
+@pytest.mark.parametrize("command", [*COMMANDS, "quickstart", "instruments", "doctor"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main([command, "--help"])
@@ -44,6 +44,21 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--version"])
     assert caught.value.code == 0
     assert capsys.readouterr().out == f"starnet-hpc {__version__}\n"
+
+
+def test_instruments_are_listed_printed_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["instruments"]) == 0
+    assert "weave_hr        4046-6840   3     43,480   20000" in capsys.readouterr().out
+    assert cli.main(["instruments", "weave_hr"]) == 0
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(capsys.readouterr().out.replace("resolution: 20000", "resolution: 21000"), encoding="utf-8")
+    assert cli.main(["instruments", str(mine)]) == 0
+    assert "R = 21000\n11880 pixels, 4046.0000 to 4639.9500 A in air" in capsys.readouterr().out
+    assert cli.main(["instruments", "weave"]) == 2
+    assert "there is no 'weave'; give one of boss, " in capsys.readouterr().err
+    mine.write_text("name: mine\n", encoding="utf-8")
+    assert cli.main(["instruments", str(mine)]) == 2
+    assert "mine.yaml: arms: this key is required" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

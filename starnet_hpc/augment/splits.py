@@ -140,6 +140,6 @@ def _recipe(config: ExperimentConfig, grid: Store, instrument: Instrument, name:
         "rows": rows,
         "seed": config.seed,
         "grid": grid.content_digest,
-        "instrument": instrument.config.model_dump(mode="json", exclude={"description", "tellurics"}),
+        "instrument": instrument.recipe(without={"tellurics"}),
         "augment": config.augment.model_dump(mode="json", exclude=elsewhere),
     }

@@ -32,6 +32,10 @@ def augment(config: ExperimentConfig) -> None:
         grid = open_store(config.store("grid"), made_by="ingest")
         instrument = load_instrument(config.instrument)
         _check_coverage(grid, instrument, config)
+        if config.augment.continuum == "clip":
+            instrument.check_segments(config.augment.continuum_segment)
+        for remark in instrument.remarks:
+            log.info("instrument %s: %s", instrument.name, remark)
         if not instrument.tellurics().any():
             log.info("instrument %s has no telluric windows in its range: step viii masks nothing", instrument.name)
         splits = plan_splits(config, grid, instrument)

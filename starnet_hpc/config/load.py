@@ -1,7 +1,7 @@
 """From a YAML file and `--set` options to a checked configuration, or to one message that says what is wrong."""
 
 import difflib
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,7 +90,8 @@ def check(model: type[_Model], data: Mapping[str, Any], *, source: str) -> _Mode
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        lines = [_explain(model, fault) for fault in error.errors(include_url=False) if not _beside_the_point(fault)]
+        faults = error.errors(include_url=False)
+        lines = [_explain(model, fault) for fault in faults if not _beside_the_point(fault, faults)]
         raise ConfigError("\n".join(f"{source}: {line}" for line in dict.fromkeys(lines))) from None
 
 
@@ -143,21 +144,26 @@ def _explain(model: type[BaseModel], fault: Any) -> str:
     return f"{key}: {message}"
 
 
-def _beside_the_point(fault: Any) -> bool:
-    """Whether pydantic complains only because the user chose the other alternative of `name or mapping`."""
+def _beside_the_point(fault: Any, faults: Sequence[Any]) -> bool:
+    """Whether pydantic complains only because of another fault, or of the other alternative of `name or mapping`."""
+    place = fault["loc"]
+    if fault["type"] == "too_short":  # said of a list whose entries are wrong, too
+        return any(other["loc"][: len(place)] == place and len(other["loc"]) > len(place) for other in faults)
     chose_mapping = fault["type"] == "string_type" and isinstance(fault["input"], dict)
     chose_name = fault["type"] == "model_type" and isinstance(fault["input"], str)
-    return fault["loc"][-1] in {"str", "InstrumentConfig"} and (chose_mapping or chose_name)
+    return _is_branch(place[-1]) and (chose_mapping or chose_name)
 
 
 def _is_branch(part: object) -> bool:
     """Whether a part of pydantic's location names an alternative of a union, not a key of the user's."""
-    return isinstance(part, str) and (part in {"InstrumentConfig", "str"} or part.startswith("function-"))
+    branches = {"InstrumentConfig", "str", "windows", "listed"}
+    return isinstance(part, str) and (part in branches or part.startswith("function-"))
 
 
 def _suggest(model: type[BaseModel], place: list[Any]) -> str:
     fields = _fields_at(model, place[:-1])
-    near = difflib.get_close_matches(str(place[-1]), fields, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(place[-1]), fields, n=3, cutoff=0.5)
+    near.sort(key=lambda name: sorted(name) != sorted(str(place[-1])))  # letters exchanged, before letters mistaken
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; valid keys here: {', '.join(fields)}" if fields else ""

@@ -1,10 +1,11 @@
 """Sections that say which spectra are made: grid, instrument, augment."""
 
-from typing import Annotated, Literal, Self
+import re
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from starnet_hpc.config.base import Interval, Section, UserPath
+from starnet_hpc.config.base import Interval, Section, UserPath, expanded
 
 GridFormat = Literal["intrigoss"]
 
@@ -71,17 +72,67 @@ class GridConfig(Section):
         return self
 
 
-class WavelengthArm(Section):
-    """One stretch of pixels of an instrument; air wavelengths of pixel centres."""
+FEWEST_PIXELS = 16
+"""Pixels that an arm needs at least."""
 
-    start: Annotated[float, Field(gt=0)]
-    """Centre of the first pixel [angstrom, air]."""
-    step: Annotated[float, Field(gt=0)]
-    """Distance of pixel centres: angstrom if linear, km/s if logarithmic."""
-    count: Annotated[int, Field(ge=16)]
+
+def is_list_name(text: str) -> bool:
+    """Whether a value of `strong_lines` or `tellurics` names a list of the package's, and is not the path of a file."""
+    return re.fullmatch(r"[A-Za-z0-9_-]+", text) is not None
+
+
+def _list_or_path(text: str) -> str:
+    return text if is_list_name(text) else str(expanded(text))
+
+
+def _kind_of_windows(value: Any) -> str:
+    return "listed" if isinstance(value, str) else "windows"
+
+
+Windows = Annotated[
+    Annotated[tuple[Interval, ...], Tag("windows")] | Annotated[str, AfterValidator(_list_or_path), Tag("listed")],
+    Discriminator(_kind_of_windows),
+]
+"""Windows [angstrom, air]: [low, high] each, or the name of a list of the package's, or the path of a file."""
+
+
+class WavelengthArm(Section):
+    """One stretch of pixels: by a rule (`start`, `step`, and `count` or `stop`), or the pixel centres in a `file`."""
+
+    start: Annotated[float, Field(gt=0)] | None = None
+    """Centre of the first pixel [`unit`]."""
+    step: Annotated[float, Field(gt=0)] | None = None
+    """Distance of pixel centres: in `unit` if linear, km/s if logarithmic."""
+    count: Annotated[int, Field(ge=FEWEST_PIXELS)] | None = None
     """Number of pixels."""
+    stop: Annotated[float, Field(gt=0)] | None = None
+    """Instead of `count`: the last pixel is the last one whose centre is not beyond this [`unit`]."""
     spacing: Literal["linear", "logarithmic"] = "linear"
     """Pixels of equal width in wavelength, or in ln(wavelength)."""
+    file: UserPath | None = None
+    """Text, .npy or FITS file of pixel centres; a relative path starts at the folder of the instrument's YAML file."""
+    column: str | None = None
+    """Column of the file, by its heading; by default the first one."""
+    unit: Literal["angstrom", "nm", "um"] | None = None
+    """Unit of start, stop, linear steps, and of the file; by default what the file says, else angstrom."""
+    medium: Literal["air", "vacuum"] = "air"
+    """What the wavelengths are measured in; those in vacuum are converted to air."""
+
+    @model_validator(mode="after")
+    def _check_alternatives(self) -> Self:
+        rule = [name for name in ("start", "step", "count", "stop", "spacing") if name in self.model_fields_set]
+        if self.file is not None:
+            if rule:
+                raise ValueError(f"has a file of pixel centres, and {', '.join(rule)} besides: remove one or the other")
+            return self
+        if self.column is not None:
+            raise ValueError("names a column, but no file")
+        if self.start is None or self.step is None or (self.count is None) == (self.stop is None):
+            given = f"got {', '.join(rule)}" if rule else "got none of them"
+            raise ValueError(f"needs start, step and one of count or stop (or file alone); {given}")
+        if self.stop is not None and self.stop <= self.start:
+            raise ValueError(f"stop {self.stop!r} is not beyond start {self.start!r}")
+        return self
 
 
 class InstrumentConfig(Section):
@@ -95,10 +146,12 @@ class InstrumentConfig(Section):
     """Stretches of pixels in order of wavelength; gaps between them are allowed, overlaps are not."""
     resolution: Annotated[float, Field(gt=100, le=500_000)]
     """lambda / FWHM of the line spread function."""
-    strong_lines: tuple[Interval, ...] = ()
-    """Windows [angstrom, air] that the continuum must not use."""
-    tellurics: tuple[Interval, ...] = ()
-    """Windows [angstrom, air] set to zero for the network (augmentation viii)."""
+    strong_lines: Windows = ()
+    """Windows [angstrom, air] that the continuum must not use; `paper` (the authors' list), or the path of a list."""
+    tellurics: Windows = ()
+    """Windows [angstrom, air] set to zero for the network (augmentation viii); `bands`, or the path of a list."""
+    margin_kms: Annotated[float, Field(ge=0, le=5000)] = 0.0
+    """Templates must reach this much further [km/s] than augment.vrad_max and vsini_max ask, to raise these later."""
 
 
 class AugmentConfig(Section):

@@ -1,17 +1,20 @@
 """A spectrograph as the numerics see it: pixel edges, resolution, windows to leave alone."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from starnet_hpc.config import InstrumentConfig, WavelengthArm, check, read_yaml
+from starnet_hpc.config import InstrumentConfig, check, read_yaml
+from starnet_hpc.config.spectra import is_list_name
 from starnet_hpc.errors import ConfigError
-
-C_KMS = 299_792.458
-"""Speed of light [km/s]."""
+from starnet_hpc.instruments.pixels import C_KMS, arm_pixels
+from starnet_hpc.instruments.windows import Intervals, windows_in_range
+from starnet_hpc.kernels.continuum import LEAST_PIXELS
 
 _FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 _SHIPPED = Path(__file__).parent / "data"
@@ -30,6 +33,14 @@ class Instrument:
     """Lower edge of each pixel [pixels], angstrom."""
     upper: NDArray[np.float64]
     """Upper edge of each pixel [pixels], angstrom; equals the next lower edge except at a gap between arms."""
+    strong_windows: Intervals
+    """Windows [angstrom, air] that the continuum must not use."""
+    telluric_windows: Intervals
+    """Windows [angstrom, air] set to zero for the network."""
+    arm_recipes: tuple[dict[str, Any], ...]
+    """What the pixels of each arm are a function of, as plain values."""
+    remarks: tuple[str, ...] = ()
+    """How files of pixel centres were read."""
 
     @property
     def name(self) -> str:
@@ -50,16 +61,45 @@ class Instrument:
 
     def strong_lines(self) -> NDArray[np.bool_]:
         """Return which pixels the continuum must not use [pixels]."""
-        return self.inside(self.config.strong_lines)
+        return self.inside(self.strong_windows)
 
     def tellurics(self) -> NDArray[np.bool_]:
         """Return which pixels are set to zero for the network [pixels]."""
-        return self.inside(self.config.tellurics)
+        return self.inside(self.telluric_windows)
 
     def template_range(self, *, vrad_max: float, vsini_max: float) -> tuple[float, float]:
         """Return the wavelengths [angstrom] that a template must cover to be shifted and broadened (both in km/s)."""
-        reach = (vrad_max + vsini_max + _EDGE_SIGMAS * self.sigma_kms) / C_KMS
+        reach = (vrad_max + vsini_max + self.config.margin_kms + _EDGE_SIGMAS * self.sigma_kms) / C_KMS
         return float(self.lower[0] * (1.0 - reach)), float(self.upper[-1] * (1.0 + reach))
+
+    def check_segments(self, width: float) -> None:
+        """Check that segments of the continuum [angstrom] hold enough pixels everywhere.
+
+        Raises:
+            ConfigError: some do not, so that there would be no continuum where pixels are widest.
+        """
+        widest = int(np.argmax(self.upper - self.lower))
+        pixel = float(self.upper[widest] - self.lower[widest])
+        if width < LEAST_PIXELS * pixel:
+            advised = 10.0 * np.ceil(2.0 * LEAST_PIXELS * pixel / 10.0)
+            raise ConfigError(
+                f"augment.continuum_segment: {width:g} A hold {width / pixel:.1f} pixels of {self.name} near "
+                f"{self.wavelength[widest]:.0f} A, where a level needs {LEAST_PIXELS}: set it to {advised:.0f} or "
+                f"more, and augment.continuum_knot_spacing to three times that"
+            )
+
+    def recipe(self, without: Collection[str] = ()) -> dict[str, Any]:
+        """Return what spectra of the instrument are a function of, as plain values, without some of the keys.
+
+        Files and lists count by what they say, and only as far as it concerns this instrument; not by their place.
+        """
+        whole: dict[str, Any] = {
+            **self.config.model_dump(mode="json", include={"name", "resolution"}),
+            "arms": list(self.arm_recipes),
+            "strong_lines": [list(window) for window in self.strong_windows],
+            "tellurics": [list(window) for window in self.telluric_windows],
+        }
+        return {key: value for key, value in whole.items() if key not in without}
 
 
 def load_instrument(choice: str | InstrumentConfig) -> Instrument:
@@ -72,21 +112,35 @@ def load_instrument(choice: str | InstrumentConfig) -> Instrument:
 
 
 def build_instrument(config: InstrumentConfig) -> Instrument:
-    """Return the pixels of a described instrument.
+    """Return the pixels and windows of a described instrument.
 
     Raises:
-        ConfigError: arms overlap or are out of order.
+        ConfigError: arms overlap or are out of order; or a file that the description names is not what it should be.
     """
-    arms = [_edges(arm) for arm in config.arms]
-    for (_, _, upper), (_, lower, _) in pairwise(arms):
-        # Half a pixel of rounding is no overlap.
-        if lower[0] < upper[-1] - 0.5 * (upper[-1] - upper[-2]):
-            raise ConfigError(
-                f"instrument {config.name}: an arm begins at {lower[0]:.3f} A before the one ahead of it "
-                f"ends at {upper[-1]:.3f} A; list arms in order, without overlap"
-            )
-    centre, lower, upper = (np.concatenate(parts) for parts in zip(*arms, strict=True))
-    return Instrument(config, centre, lower, upper)
+    try:
+        arms = [arm_pixels(arm) for arm in config.arms]
+        for one, other in pairwise(arms):
+            # Half a pixel of rounding is no overlap.
+            if other.lower[0] < one.upper[-1] - 0.5 * (one.upper[-1] - one.upper[-2]):
+                raise ConfigError(
+                    f"an arm begins at {other.lower[0]:.3f} A before the one ahead of it "
+                    f"ends at {one.upper[-1]:.3f} A; list arms in order, without overlap"
+                )
+        low, high = float(arms[0].lower[0]), float(arms[-1].upper[-1])
+        strong = windows_in_range("strong_lines", config.strong_lines, low, high)
+        telluric = windows_in_range("tellurics", config.tellurics, low, high)
+    except ConfigError as error:
+        raise ConfigError(f"instrument {config.name}: {error}") from None
+    return Instrument(
+        config,
+        np.concatenate([arm.centre for arm in arms]),
+        np.concatenate([arm.lower for arm in arms]),
+        np.concatenate([arm.upper for arm in arms]),
+        strong,
+        telluric,
+        tuple(arm.recipe for arm in arms),
+        tuple(arm.remark for arm in arms if arm.remark),
+    )
 
 
 def shipped_instruments() -> list[str]:
@@ -94,23 +148,46 @@ def shipped_instruments() -> list[str]:
     return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
 
 
-def _find(choice: str) -> InstrumentConfig:
-    path = Path(choice) if choice.endswith((".yaml", ".yml")) else _SHIPPED / f"{choice}.yaml"
-    if not path.exists():
+def shipped_yaml(name: str) -> Path:
+    """Return the YAML file of an instrument that comes with the package.
+
+    Raises:
+        ConfigError: there is none of this name; the message lists those that there are.
+    """
+    path = _SHIPPED / f"{name}.yaml"
+    if name not in shipped_instruments():
         raise ConfigError(
-            f"instrument: there is no {choice!r}; give one of {', '.join(shipped_instruments())}, "
+            f"instrument: there is no {name!r}; give one of {', '.join(shipped_instruments())}, "
             f"the path of a YAML file, or a mapping"
         )
-    return check(InstrumentConfig, read_yaml(path), source=str(path))
+    return path
 
 
-def _edges(arm: WavelengthArm) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return centre, lower and upper edge of an arm's pixels."""
-    pixel = np.arange(arm.count, dtype=np.float64)
-    edge = np.arange(arm.count + 1, dtype=np.float64) - 0.5
-    if arm.spacing == "linear":
-        edges = arm.start + arm.step * edge
-        return arm.start + arm.step * pixel, edges[:-1], edges[1:]
-    step = arm.step / C_KMS
-    edges = arm.start * np.exp(step * edge)
-    return arm.start * np.exp(step * pixel), edges[:-1], edges[1:]
+def read_description(path: Path) -> InstrumentConfig:
+    """Return the description in a YAML file; paths in it start at the file's own folder.
+
+    Raises:
+        ConfigError: the file cannot be read, or says something that makes no sense.
+    """
+    data = read_yaml(path)
+    arms = data.get("arms")
+    for arm in arms if isinstance(arms, list) else []:
+        if isinstance(arm, dict) and "file" in arm:
+            arm["file"] = _beside(path, arm["file"])
+    for key in ("strong_lines", "tellurics"):
+        if isinstance(data.get(key), str) and not is_list_name(data[key]):
+            data[key] = _beside(path, data[key])
+    return check(InstrumentConfig, data, source=str(path))
+
+
+def _find(choice: str) -> InstrumentConfig:
+    if choice.endswith((".yaml", ".yml")) and Path(choice).exists():
+        return read_description(Path(choice))
+    return read_description(shipped_yaml(choice))
+
+
+def _beside(yaml: Path, given: object) -> object:
+    """Return a relative path in a YAML file as seen from the file's folder; anything else as it is."""
+    if not isinstance(given, str) or not given.strip() or given.startswith(("~", "$")):
+        return given
+    return str(yaml.absolute().parent / given)

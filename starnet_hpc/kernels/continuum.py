@@ -19,6 +19,8 @@ _Mask = NDArray[np.bool_]
 
 _LEAST_SHARE = 0.25
 """A segment with a smaller share of usable pixels tells nothing, and the spline bridges it."""
+LEAST_PIXELS = 8
+"""A segment with fewer usable pixels tells nothing either."""
 _ROUGHNESS, _SLOPE = 1e-5, 1e-9
 """Weights of the spline's squared second and first differences, against 1 for the levels: where there are no levels it
 goes straight on, and level if there is but one; and the fit is well posed whichever segments are missing."""
@@ -54,7 +56,7 @@ class SegmentContinuum:
         counts = np.array([self._allowed[a:b].sum() for a, b in zip(self._first, self._last, strict=True)])
         width = np.median(self._last - self._first)
         least = np.ceil(_LEAST_SHARE * np.minimum(self._last - self._first, width))
-        self._least = np.maximum(least, 8).astype(np.int64)
+        self._least = np.maximum(least, LEAST_PIXELS).astype(np.int64)
         self._depth = int(counts.max(initial=1))
         self._arms = _arms(wavelength, segment)
         # A segment's level stands for the mean wavelength of the pixels it may use.

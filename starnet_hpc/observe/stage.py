@@ -47,6 +47,8 @@ def observe(config: ExperimentConfig) -> Path:
         if listing.ignored:
             log.warning("columns of %s that nothing reads: %s", config.survey.manifest, ", ".join(listing.ignored))
         instrument = load_instrument(config.instrument)
+        if config.augment.continuum == "clip":
+            instrument.check_segments(config.augment.continuum_segment)
         return _build(config, config.survey, instrument, listing, log)
 
 
@@ -95,7 +97,7 @@ def _recipe(config: ExperimentConfig, survey: SurveyConfig, instrument: Instrume
     known = [listing.snr, listing.reference, listing.reference_error]
     return {
         "stage": f"observe {_STAGE_FORMAT}",
-        "instrument": instrument.config.model_dump(mode="json", exclude={"description"}),
+        "instrument": instrument.recipe(),
         "continuum": config.augment.model_dump(
             mode="json", include={"continuum", "continuum_segment", "continuum_clip", "continuum_knot_spacing", "dtype"}
         ),

@@ -87,7 +87,6 @@ def is_trained(config: ExperimentConfig, member: int) -> bool:
 
 def member_recipe(config: ExperimentConfig, train_store: Store, valid_store: Store, member: int) -> dict[str, object]:
     """Return all that a member's weights are a function of, besides the number of processes; plain values."""
-    instrument = load_instrument(config.instrument)
     return {
         "stage": "train",
         "member": member,
@@ -95,7 +94,7 @@ def member_recipe(config: ExperimentConfig, train_store: Store, valid_store: Sto
         "init": _seed(config, member, "init"),
         "train": train_store.content_digest,
         "valid": valid_store.content_digest,
-        "tellurics": instrument.config.model_dump(mode="json")["tellurics"],
+        "tellurics": load_instrument(config.instrument).recipe()["tellurics"],
         "zero_fraction_max": config.augment.zero_fraction_max,
         "network": config.network.model_dump(mode="json"),
         "training": config.train.model_dump(
