@@ -56,6 +56,8 @@ class EvaluateConfig(Section):
     """Rows with a larger total sigma of this label are left out of the survey's figures (paper, section 5)."""
     trusted: dict[str, Interval] = Field(default_factory=dict)
     """Ranges of labels outside which benchmark stars are not compared; by default the trained ranges."""
+    compare_grids: dict[Annotated[str, Field(min_length=1)], UserPath] = Field(default_factory=dict)
+    """Name and `grid.zarr` of other synthetic grids, ingested with this instrument, to compare with this run's."""
     example_spectra: Annotated[int, Field(ge=0, le=20)] = 4
     """Spectra that the report shows with their continuum."""
 

@@ -8,6 +8,7 @@ from starnet_hpc.evaluate import benchmarks, page, rows, sections
 from starnet_hpc.evaluate.accuracy import Accuracy, assess
 from starnet_hpc.evaluate.document import Section
 from starnet_hpc.evaluate.files import write_files
+from starnet_hpc.evaluate.grids import grids_section
 from starnet_hpc.evaluate.inputs import Inputs, Survey, read_inputs
 from starnet_hpc.evaluate.sample import SnrBin, snr_bins
 from starnet_hpc.evaluate.tables import Table
@@ -28,6 +29,7 @@ def evaluate(config: ExperimentConfig) -> Path:
         MissingInputError: a store, catalogue or history is not there; the message says which command makes it.
         StoreIncompleteError: a store was never finished.
         StoreMismatchError: a catalogue does not belong to its store.
+        CoverageError, GridFormatError: a grid of `evaluate.compare_grids` cannot be compared with this run's.
     """
     with stage_log("evaluate", config.run_dir) as log:
         inputs = read_inputs(config)
@@ -42,6 +44,8 @@ def evaluate(config: ExperimentConfig) -> Path:
             if inputs.survey.benchmarks.any():
                 stars, chapter = _benchmarks(inputs, inputs.survey)
                 chapters.append(chapter)
+        if config.evaluate.compare_grids:
+            chapters.append(grids_section(config, inputs.instrument))
         chapters += [make(inputs) for make in sections.OF_ALL_RUNS]
         found = verdict(inputs, test, compared, stars)
 
