@@ -120,7 +120,8 @@ class WavelengthArm(Section):
 
     @model_validator(mode="after")
     def _check_alternatives(self) -> Self:
-        rule = [name for name in ("start", "step", "count", "stop", "spacing") if name in self.model_fields_set]
+        rule = [name for name in ("start", "step", "count", "stop") if getattr(self, name) is not None]
+        rule += ["spacing"] if self.spacing != "linear" else []
         if self.file is not None:
             if rule:
                 raise ValueError(f"has a file of pixel centres, and {', '.join(rule)} besides: remove one or the other")
@@ -151,7 +152,7 @@ class InstrumentConfig(Section):
     tellurics: Windows = ()
     """Windows [angstrom, air] set to zero for the network (augmentation viii); `bands`, or the path of a list."""
     margin_kms: Annotated[float, Field(ge=0, le=5000)] = 0.0
-    """Templates must reach this much further [km/s] than augment.vrad_max and vsini_max ask, to raise these later."""
+    """Templates must reach this much further [km/s] than augment.vrad_max and vsini_max ask: room to raise these."""
 
 
 class AugmentConfig(Section):

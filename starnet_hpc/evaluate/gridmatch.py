@@ -17,7 +17,7 @@ FEWEST_MATCHES = 30
 """With fewer matching templates than this, one grid is interpolated to the labels of the other."""
 
 _LENGTH = 4.0
-"""Correlation length of the interpolation, in half the range of each label; a third or thrice of it does as well."""
+"""Correlation length of the interpolation, in half the range of each label; a quarter of it does nearly as well."""
 _NUGGET = 1e-6
 """Variance of what labels do not tell (microturbulence, say), of the variance of a flux."""
 _UNTRUSTED = 95.0

@@ -112,9 +112,11 @@ def compare(config: ExperimentConfig, instrument: Instrument, reference: Store, 
         return Comparison(name, other, SAME, theirs[its], difference, names, nothing, np.empty(0))
     mine, its = _evenly(len(reference)), _evenly(len(other))
     flux = views[0].many(mine)
+    whole = np.isfinite(flux).all(axis=1)  # without a continuum somewhere, a template is no node to interpolate between
+    mine, flux = mine[whole], flux[whole]
     found = interpolate(ours[mine], flux, theirs[its])
     its = its[found.rows]
-    if not its.size:
+    if not its.size or not mine.size:
         raise GridFormatError(
             f"{other.path}: no template has labels ({', '.join(names)}) within those of {reference.path}; "
             f"take it out of evaluate.compare_grids"

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from starnet_hpc.instruments.instrument import (
     Instrument,
@@ -71,16 +72,16 @@ def _row(instrument: Instrument) -> tuple[str, ...]:
     )
 
 
-def _samples(instrument: Instrument) -> np.ndarray:
+def _samples(instrument: Instrument) -> NDArray[np.float64]:
     """Return how many pixels wide a resolution element is [pixels]."""
     return instrument.wavelength / instrument.config.resolution / (instrument.upper - instrument.lower)
 
 
-def _span(values: np.ndarray, unit: str = "") -> str:
+def _span(values: NDArray[np.float64], unit: str = "") -> str:
     low, high = f"{values.min():.3g}", f"{values.max():.3g}"
     return f"{low if low == high else f'{low}-{high}'} {unit}".rstrip()
 
 
-def _listed(what: str, windows: Iterable[tuple[float, float]], inside: np.ndarray) -> str:
+def _listed(what: str, windows: Iterable[tuple[float, float]], inside: NDArray[np.bool_]) -> str:
     named = ", ".join(f"{low:g}-{high:g}" for low, high in windows)
     return f"{what}: {named or 'nothing'}" + (f" A, {inside.sum()} pixels" if named else "")

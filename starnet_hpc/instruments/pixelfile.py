@@ -63,12 +63,17 @@ def read_pixels(path: Path, column: str | None = None) -> PixelFile:
             values, unit = _from_fits(path, column)
         else:
             values, unit = _from_text(path, column), None
+    except ConfigError:
+        raise
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file") from None
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"{path}: cannot be read as a file of pixel centres ({error})") from None
+    except PermissionError:
+        raise ConfigError(f"{path}: may not be read; ask its owner for the right to") from None
+    except Exception as error:  # noqa: BLE001 - astropy and NumPy raise a score of kinds over damaged files
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ConfigError(
+            f"{path}: cannot be read as a file of pixel centres ({said}); get or write it again"
+        ) from None
     centre = values.astype(np.float64)
     _check(centre, path)
     rounding, single = _rounding(values)

@@ -1,5 +1,6 @@
 """Pixel centres from files: the same pixels whatever the file's kind, and what is said about bad ones."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from starnet_hpc.config import InstrumentConfig
+from starnet_hpc.config import InstrumentConfig, resolved_yaml
 from starnet_hpc.errors import ConfigError
 from starnet_hpc.instruments import Instrument, build_instrument, load_instrument
 
@@ -189,6 +190,41 @@ def test_files_that_are_not_there_or_not_what_they_are_called_are_refused(tmp_pa
         built(tmp_path / "junk.txt")
     with pytest.raises(ConfigError, match="has no column 'lambda'; it has FLUX, WAVE"):
         built(table_file(tmp_path, CENTRES), column="lambda")
+
+
+def test_a_description_with_a_file_survives_being_written_and_read_again(tmp_path: Path) -> None:
+    arms = [{"file": str(numpy_file(tmp_path, CENTRES))}, {"start": 6000.0, "step": 0.05, "stop": 6010.0}]
+    config = InstrumentConfig.model_validate({"name": "mine", "resolution": 20_000, "arms": arms, "tellurics": "bands"})
+    (tmp_path / "again.yaml").write_text(resolved_yaml(config), encoding="utf-8")
+    assert load_instrument(str(tmp_path / "again.yaml")).recipe() == build_instrument(config).recipe()
+
+
+def _complaint(path: Path) -> str | None:
+    """Return our error about a file, or None if it gives pixels."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # astropy's, on FITS files that end early
+        try:
+            assert (np.diff(built(path).wavelength) > 0).all()
+        except ConfigError as error:
+            return str(error)
+    return None
+
+
+@pytest.mark.parametrize("kind", ["fits", "npy", "txt"])
+def test_damaged_files_give_pixels_or_one_of_our_errors(tmp_path: Path, kind: str) -> None:
+    makers = {"fits": table_file, "npy": numpy_file}
+    path = makers[kind](tmp_path, CENTRES[:64]) if kind in makers else text_file(tmp_path, "w f\n5000 1\n5001 1\n" * 9)
+    whole, generator = path.read_bytes(), np.random.default_rng(5)
+    refused = 0
+    for _ in range(60):
+        damaged = bytearray(whole[: generator.integers(1, len(whole) + 1)])
+        for place in generator.integers(0, len(damaged), 8):
+            damaged[place] = generator.integers(0, 256)
+        path.write_bytes(bytes(damaged))
+        said = _complaint(path)
+        assert said is None or path.name in said
+        refused += said is not None
+    assert refused > 20
 
 
 def test_paths_in_a_description_start_at_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
