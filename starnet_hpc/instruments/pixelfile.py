@@ -86,8 +86,7 @@ def rule_behind(found: PixelFile) -> Rule | None:
     Also None where the rounding is too fine to matter. Single precision moves centres near 5000 A by up to 0.015 km/s,
     and edges halfway between them by as much.
     """
-    step = np.diff(found.centre)
-    if found.rounding < _COARSE * step.min():
+    if found.rounding < _COARSE * np.diff(found.centre).min():
         return None
     largest = found.rounding * (_FLOAT32_ERROR if found.single else _DECIMAL_ERROR)
     pixel = np.arange(found.centre.size, dtype=np.float64)

@@ -1,6 +1,6 @@
 """From the description of an arm to its pixels: centres and edges in angstrom, in air."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,9 @@ _ANGSTROM = {"angstrom": 1.0, "nm": 10.0, "um": 1e4}
 _MOST_PIXELS = 5_000_000
 _SHORTEST = 3000.0
 """The atmosphere is opaque below [angstrom]; a range that ends before it is in another unit, or from space."""
+_LONGEST = 1e6
+_UNCERTAIN = 0.01
+"""Rounding by more than this share of a pixel is worth a remark."""
 _JUMP = 3.0
 """Centres further apart than this many steps on both sides have a gap between them."""
 
@@ -59,6 +62,11 @@ def _by_rule(arm: WavelengthArm) -> ArmPixels:
             f"the arm at {arm.start:g} has {count} pixels; {FEWEST_PIXELS} to {_MOST_PIXELS} can be used: "
             f"check start, stop, step and their unit"
         )
+    ln_last = np.log(rule.start) + rule.step * count if logarithmic else np.log(rule.start + rule.step * count)
+    if ln_last > np.log(_LONGEST):
+        raise ConfigError(
+            f"the arm at {arm.start:g} reaches beyond {_LONGEST:g} A: check step ({arm.spacing}) and count"
+        )
     centre, lower, upper = _pixels_of(rule, count)
     _check_unit(arm.unit, centre[-1], f"the arm at {arm.start:g}")
     recipe = {"start": rule.start, "step": step, "count": count, "spacing": arm.spacing}
@@ -74,10 +82,11 @@ def _by_file(arm: WavelengthArm) -> ArmPixels:
     unit = arm.unit or found.unit
     _check_unit(unit, found.centre[-1], str(arm.file))
     scale = _ANGSTROM[unit or "angstrom"]
-    rule = rule_behind(found)
-    centre, lower, upper = _pixels_of(rule, found.centre.size) if rule else _between(found.centre)
+    # Stretches between gaps may follow rules where the whole does not.
+    stretches = [replace(found, centre=part) for part in np.split(found.centre, _gaps(found.centre) + 1)]
+    centre, lower, upper = (np.concatenate(parts) for parts in zip(*map(_pixels_in, stretches), strict=True))
     recipe = {"pixels": found.centre.size, "digest": provenance.digest_array(found.centre), "unit": unit or "angstrom"}
-    remark = f"{arm.file}: {_remark(found, rule, lower, upper)}"
+    remark = f"{arm.file}: {'; '.join(map(_remark, stretches))}"
     return _in_air(arm, ArmPixels(centre * scale, lower * scale, upper * scale, recipe, remark))
 
 
@@ -93,17 +102,14 @@ def _pixels_of(rule: Rule, count: int) -> tuple[NDArray[np.float64], NDArray[np.
     return rule.centre(np.arange(count, dtype=np.float64)), edges[:-1], edges[1:]
 
 
-def _between(
-    centre: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return centres, and edges halfway between them; the pixels on both sides of a gap are symmetric."""
+def _pixels_in(found: PixelFile) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return centres and edges of a stretch without gaps: of the rule behind it, else with edges halfway."""
+    if rule := rule_behind(found):
+        return _pixels_of(rule, found.centre.size)
+    centre = found.centre
     halfway = 0.5 * (centre[1:] + centre[:-1])
-    lower = np.append(2.0 * centre[0] - halfway[0], halfway)
-    upper = np.append(halfway, 2.0 * centre[-1] - halfway[-1])
-    for gap in _gaps(centre):
-        upper[gap] = 2.0 * centre[gap] - lower[gap]
-        lower[gap + 1] = 2.0 * centre[gap + 1] - upper[gap + 1]
-    return centre, lower, upper
+    first, last = 2.0 * centre[0] - halfway[0], 2.0 * centre[-1] - halfway[-1]
+    return centre, np.append(first, halfway), np.append(halfway, last)
 
 
 def _gaps(centre: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -129,20 +135,14 @@ def _check_unit(unit: str | None, last: float, what: str) -> None:
         )
 
 
-def _remark(found: PixelFile, rule: Rule | None, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> str:
-    count = found.centre.size
-    rounded = f"rounded to {found.rounding:.2g}" + (" (single precision)" if found.single else "")
-    if rule:
+def _remark(stretch: PixelFile) -> str:
+    """Return how a stretch of a file's pixels was read."""
+    said = f"{stretch.centre.size} pixels from {stretch.centre[0]:.10g} to {stretch.centre[-1]:.10g}"
+    rounded = f"rounded to {stretch.rounding:.2g}" + (" (single precision)" if stretch.single else "")
+    if rule := rule_behind(stretch):
         law = "exp({:.10g} i)" if rule.logarithmic else "+ {:.10g} i"
-        return f"{count} pixel centres, {rounded}, are read as {rule.start:.10g} {law.format(rule.step)}"
-    text = f"{count} pixel centres"
-    if found.rounding > 1e-2 * (upper - lower).min():
-        text += (
-            f", {rounded}: pixel widths are uncertain by up to {100 * found.rounding / (upper - lower).min():.0f} %; "
-            f"better give float64"
-        )
-    gaps = _gaps(found.centre)
-    if gaps.size:
-        named = ", ".join(f"{found.centre[gap]:.6g}-{found.centre[gap + 1]:.6g}" for gap in gaps[:3])
-        text += f", with {'a gap' if gaps.size == 1 else f'{gaps.size} gaps'} ({named})"
-    return text
+        return f"{said}, {rounded}, are read as {rule.start:.10g} {law.format(rule.step)}"
+    share = stretch.rounding / np.diff(stretch.centre).min()
+    if share > _UNCERTAIN:
+        return f"{said}, {rounded}: their widths are uncertain by {100 * share:.0f} %; better give float64"
+    return said

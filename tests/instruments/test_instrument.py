@@ -82,6 +82,12 @@ def test_too_few_and_absurdly_many_pixels_are_refused(stop: float) -> None:
         build_instrument(instrument({"start": 5000.0, "step": 0.05, "stop": stop}))
 
 
+@pytest.mark.parametrize("spacing", ["linear", "logarithmic"])
+def test_pixels_beyond_all_instruments_are_refused(spacing: str) -> None:
+    with pytest.raises(ConfigError, match=rf"reaches beyond 1e\+06 A: check step \({spacing}\) and count"):
+        build_instrument(instrument({"start": 5000.0, "step": 5000.0, "count": 4_000_000, "spacing": spacing}))
+
+
 def test_arms_follow_each_other_with_gaps() -> None:
     built = build_instrument(instrument(LINEAR, LOGARITHMIC))
     assert built.wavelength.size == 500

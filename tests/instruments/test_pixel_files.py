@@ -81,7 +81,15 @@ def test_a_jump_in_the_wavelengths_is_a_gap_and_no_wide_pixel(tmp_path: Path) ->
     instrument = built(numpy_file(tmp_path, np.concatenate([CENTRES, CENTRES + 100.0])))
     np.testing.assert_array_equal(np.flatnonzero(instrument.lower[1:] != instrument.upper[:-1]), [399])
     assert (instrument.upper - instrument.lower).max() < 0.06
-    assert "with a gap" in instrument.remarks[0]
+    assert instrument.remarks[0].count("400 pixels from") == 2
+
+
+def test_each_stretch_between_gaps_may_have_a_rule_of_its_own(tmp_path: Path) -> None:
+    arms = [4046.0 + 0.05 * np.arange(500), 4740.0 + 0.04 * np.arange(600)]
+    instrument = built(numpy_file(tmp_path, np.concatenate(arms).astype(np.float32)))
+    np.testing.assert_allclose(instrument.wavelength, np.concatenate(arms), rtol=1e-14)
+    np.testing.assert_allclose(instrument.upper - instrument.lower, np.repeat([0.05, 0.04], [500, 600]), rtol=1e-9)
+    assert "are read as 4046 + 0.05 i; 600 pixels from" in instrument.remarks[0]
 
 
 def test_nanometres_and_micrometres_are_converted_if_said(tmp_path: Path) -> None:
