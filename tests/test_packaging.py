@@ -25,7 +25,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config)
 
 def test_a_wheel_holds_the_data_that_the_package_reads(wheel: set[str], pytestconfig: pytest.Config) -> None:
     package = pytestconfig.rootpath / "starnet_hpc"
-    data = [path for path in package.rglob("*") if path.suffix in {".yaml", ".npz", ".html", ".css", ".js", ".typed"}]
+    data = [
+        path
+        for path in package.rglob("*")
+        if path.suffix in {".yaml", ".npz", ".txt", ".html", ".css", ".js", ".typed"}
+    ]
     assert len(data) >= 6
     assert {str(path.relative_to(package.parent)) for path in data} <= wheel
 
