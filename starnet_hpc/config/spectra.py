@@ -171,7 +171,8 @@ class AugmentConfig(Section):
     between_nodes: Literal["none", "linear"] = "none"
     """Train spectra of templates as computed, or weighted sums of neighbouring ones, with labels to match.
 
-    Worth it for grids with steps of about 250 K and 0.5, 0.25 and 0.2 dex, or finer; docs/kernels.md has the errors.
+    Consider it where a label has two or three values only, with steps of at most 250 K, 0.5, 0.25 and 0.2 dex: networks
+    interpolate between more values better than straight lines do. docs/kernels.md has what was measured.
     """
     between_nodes_reach: Annotated[float, Field(ge=1, le=100)] = 2.5
     """Templates further apart than so many steps of the grid, in any label, are not mixed."""
