@@ -12,14 +12,18 @@ from starnet_hpc.labels import LABELS
 class SurveyConfig(Section):
     """Observed spectra: files in, `survey.zarr` out (stage `observe`)."""
 
-    format: Literal["eso", "ispec"] | None = None
-    """Layout of the files; by default each file is asked."""
+    format: Literal["eso", "espadons", "harps", "ispec", "specutils", "text"] | None = None
+    """Layout of the files (docs/observed_spectra.md); by default each file is asked."""
     path: UserPath | None = None
-    """Folder with the files (`*.fits`); each file's name without its ending is its id, unless a manifest says more."""
+    """Folder with the files; each file's name without its ending is its id, unless a manifest says more."""
     manifest: UserPath | None = None
     """Table (CSV, FITS, Parquet) with columns `path` and, where known, `id`, `snr`, `group`, labels and `e_` labels."""
-    frame: Literal["rest", "barycentric"] | None = None
-    """Velocity frame of wavelengths; must be said unless the files' headers say it."""
+    frame: Literal["rest", "barycentric", "topocentric"] | None = None
+    """Velocity frame of wavelengths; must be said unless headers say it; topocentric: corrected as headers say."""
+    medium: Literal["air", "vacuum"] | None = None
+    """What wavelengths are measured in; must be said unless headers or the format say it. Vacuum becomes air."""
+    cosmics: bool = True
+    """Whether spikes that are too narrow and too high for the resolution and the noise are masked."""
     on_error: Literal["raise", "flag"] = "flag"
     """What a file that cannot be used does: stop the stage, or become a row of NaN with its flag set."""
     shard_rows: Annotated[int, Field(ge=1, le=16_384)] = 512

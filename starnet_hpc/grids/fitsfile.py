@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from starnet_hpc.errors import MissingInputError, StarnetError
 from starnet_hpc.stores import explain_full_disk
 
-_SUFFIXES = (".fits", ".fit", ".fits.gz", ".fit.gz")
+FITS_ENDINGS = (".fits", ".fit", ".fits.gz", ".fit.gz")
 _GZIP = b"\x1f\x8b"
 _CARD = 80
 _COUNTS, _MOST = (b"NAXIS   =", b"TFIELDS ="), 999
@@ -33,23 +33,41 @@ def fits_files(folder: Path, error: type[StarnetError], key: str) -> list[Path]:
     Raises:
         MissingInputError: there is no such folder, or no FITS file in it.
     """
+    names = files_ending(folder, FITS_ENDINGS, error, key)
+    if not names:
+        raise nothing_in(folder, "FITS file (*.fits, *.fit, with or without .gz)", key)
+    return names
+
+
+def files_ending(folder: Path, endings: tuple[str, ...], error: type[StarnetError], key: str) -> list[Path]:
+    """Return the files directly in a folder whose names have one of these endings (in any case), sorted; none hidden.
+
+    Raises:
+        MissingInputError: there is no such folder.
+    """
+    names = (name for name, is_folder in _entries(folder, error, key) if not is_folder and not name.startswith("."))
+    return [folder / name for name in sorted(name for name in names if name.lower().endswith(endings))]
+
+
+def nothing_in(folder: Path, what: str, key: str) -> MissingInputError:
+    """Return the error for a folder without a file of a kind, which says what else is there."""
+    found = _entries(folder, MissingInputError, key)
+    folders = sorted(name for name, is_folder in found if is_folder)[:5]
+    hint = f"; it has subfolders ({', '.join(folders)}): did you mean one of them?" if folders else ""
+    return MissingInputError(f"{key}: {folder} holds no {what} among {len(found)} entries{hint}")
+
+
+def _entries(folder: Path, error: type[StarnetError], key: str) -> list[tuple[str, bool]]:
+    """Return name and whether it is a folder, of all in a folder."""
     try:
         with os.scandir(folder) as entries:
-            found = [(entry.name, entry.is_dir()) for entry in entries]
+            return [(entry.name, entry.is_dir()) for entry in entries]
     except FileNotFoundError:
         raise MissingInputError(f"{key}: there is no folder {folder}; set {key} to where the files are") from None
     except NotADirectoryError:
         raise MissingInputError(f"{key}: {folder} is a file; set {key} to the folder that holds the files") from None
     except PermissionError:
         raise error(f"{key}: {folder}: permission denied; ask its owner for read and search permission") from None
-    names = sorted(name for name, is_folder in found if not is_folder and name.lower().endswith(_SUFFIXES))
-    if not names:
-        folders = sorted(name for name, is_folder in found if is_folder)[:5]
-        hint = f"; it has subfolders ({', '.join(folders)}): did you mean one of them?" if folders else ""
-        raise MissingInputError(
-            f"{key}: {folder} holds no FITS file (*.fits, *.fit, with or without .gz) among {len(found)} entries{hint}"
-        )
-    return [folder / name for name in names]
 
 
 @contextmanager
@@ -165,20 +183,30 @@ def write_fits(path: Path, hdus: list[Any]) -> None:
             aside.unlink(missing_ok=True)
 
 
-def _check_head(path: Path, error: type[StarnetError]) -> None:
+def first_bytes(path: Path, count: int, error: type[StarnetError]) -> bytes:
+    """Return the first bytes of a file, at most `count` (-1: all).
+
+    Raises:
+        MissingInputError: there is no such file.
+    """
     try:
         with path.open("rb") as file:
-            head = file.read(9)
+            head = file.read(count)
     except FileNotFoundError:
         raise MissingInputError(f"{path}: there is no such file") from None
     except IsADirectoryError:
-        raise error(f"{path}: is a folder, not a FITS file") from None
+        raise error(f"{path}: is a folder, not a file") from None
     except PermissionError:
         raise error(f"{path}: permission denied; make it readable (chmod u+r), or ask its owner") from None
     except OSError as problem:
         raise error(f"{path}: cannot be read ({problem.strerror})") from None
     if not head:
         raise error(f"{path}: is empty (0 bytes); {_AGAIN}")
+    return head
+
+
+def _check_head(path: Path, error: type[StarnetError]) -> None:
+    head = first_bytes(path, 9, error)
     if head != b"SIMPLE  =" and not head.startswith(_GZIP):
         raise error(f"{path}: is not a FITS file (it does not begin with 'SIMPLE  ='); {_AGAIN}, or move it away")
 

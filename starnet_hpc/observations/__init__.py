@@ -1,5 +1,6 @@
 """Observed spectra in the formats that archives and pipelines deliver, and the tables that list them."""
 
+from starnet_hpc.observations.declared import Declared, settled
 from starnet_hpc.observations.eso import write_eso_sdp
 from starnet_hpc.observations.listing import Listing, listing_of
 from starnet_hpc.observations.registry import READERS, identify, read_observation
@@ -7,6 +8,7 @@ from starnet_hpc.observations.spectrum import Frame, ObservationReader, Observed
 
 __all__ = [
     "READERS",
+    "Declared",
     "Frame",
     "Listing",
     "ObservationReader",
@@ -15,5 +17,6 @@ __all__ = [
     "identify",
     "listing_of",
     "read_observation",
+    "settled",
     "write_eso_sdp",
 ]

@@ -2,6 +2,8 @@
 
 Layout: ESO Science Data Products Standard, one-dimensional spectra; https://www.eso.org/sci/observing/phase3.html. The
 column's UCD tells air (`em.wl;obs.atmos`) from vacuum (`em.wl`); without one, air is meant, as in Gaia-ESO's spectra.
+SPECSYS tells the velocity frame; UVES products are often topocentric, with the way to the barycentre in
+ESO QC VRAD BARYCOR.
 """
 
 from collections.abc import Mapping
@@ -13,17 +15,17 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from starnet_hpc.errors import ObservationFormatError
-from starnet_hpc.grids.fitsfile import column, find_column, hdu_at, number, opened_fits, write_fits
-from starnet_hpc.observations.spectrum import Frame, ObservedSpectrum, check_observation
+from starnet_hpc.grids.fitsfile import FITS_ENDINGS, column, find_column, hdu_at, number, opened_fits, write_fits
+from starnet_hpc.observations.spectrum import FRAMES, Frame, Glimpse, Medium, ObservedSpectrum, check_observation
+from starnet_hpc.observations.units import angstrom_per
 
 _WAVELENGTH = ("WAVE", "WAVELENGTH", "LAMBDA")
 _FLUXES = (("FLUX", ("ERR", "ERROR")), ("FLUX_REDUCED", ("ERR_REDUCED",)))
 """Columns of flux in order of preference, each with the columns that may hold its error."""
 _QUALITY = ("QUAL", "QUALITY")
-_ANGSTROM_PER = {"nm": 10.0, "angstrom": 1.0, "angstroms": 1.0, "a": 1.0, "um": 1e4, "micron": 1e4, "m": 1e10}
-_FRAMES: Mapping[str, Frame] = {"BARYCENT": "barycentric", "HELIOCEN": "barycentric", "SOURCE": "rest"}
-"""Values of SPECSYS (Greisen et al. 2006, A&A 446, 747); the Sun moves about the barycentre with 0.016 km/s at most."""
 _AIR, _VACUUM = "em.wl;obs.atmos", "em.wl"
+_BARYCENTRIC_VELOCITY = ("ESO QC VRAD BARYCOR", "ESO DRS BERV")
+_SPECSYS = {"barycentric": "BARYCENT", "rest": "SOURCE", "topocentric": "TOPOCENT"}
 _KEPT = ("INSTRUME", "OBJECT", "GES_TYPE", "SPECSYS", "PROG_ID", "MJD-OBS", "DATE-OBS")
 
 
@@ -31,13 +33,15 @@ class EsoSdp:
     """Reader of ESO's one-dimensional spectra."""
 
     format = "eso"
+    endings = FITS_ENDINGS
 
-    def recognises(self, hdus: Any) -> bool:
+    def recognises(self, glimpse: Glimpse) -> bool:
         """Whether HDU 1 is a table with a column of wavelengths and one of fluxes."""
-        if len(hdus) < 2:
+        if glimpse.hdus is None or len(glimpse.hdus) < 2:
             return False
+        table = glimpse.hdus[1]
         fluxes = tuple(name for name, _ in _FLUXES)
-        return find_column(hdus[1], _WAVELENGTH) is not None and find_column(hdus[1], fluxes) is not None
+        return find_column(table, _WAVELENGTH) is not None and find_column(table, fluxes) is not None
 
     def read(self, path: Path) -> ObservedSpectrum:
         """Return the spectrum in a file.
@@ -48,24 +52,29 @@ class EsoSdp:
         """
         with opened_fits(path, ObservationFormatError) as hdus:
             table = hdu_at(hdus, 1, path, ObservationFormatError)
-            wavelength = column(table, _WAVELENGTH, path, ObservationFormatError) * _angstrom_per_unit(table, path)
+            wavelength = column(table, _WAVELENGTH, path, ObservationFormatError)
+            factor, medium = _unit_and_medium(table, path)
             flux, error = _flux_and_error(table, path)
             bad = ~np.isfinite(flux) | (flux == 0)  # exactly 0 is how pipelines write "nothing here"
             if find_column(table, _QUALITY):
                 bad |= _same_length(column(table, _QUALITY, path, ObservationFormatError), flux, path) != 0
             header = hdus[0].header
             snr = number(header, "SNR", path, ObservationFormatError) if "SNR" in header else None
+            keys = [key for key in _BARYCENTRIC_VELOCITY if key in header]
+            velocity = number(header, keys[0], path, ObservationFormatError) if keys else None
             extra = {key: str(header[key]).strip() for key in _KEPT if key in header}
             extra.setdefault("SPECSYS", str(table.header.get("SPECSYS", "")).strip())
         spectrum = ObservedSpectrum(
-            wavelength=wavelength,
+            wavelength=wavelength * factor,
             flux=flux,
             error=error,
             bad=bad,
             snr=snr if snr is not None and np.isfinite(snr) and snr > 0 else None,
             identifier=extra.get("OBJECT", ""),
-            frame=_FRAMES.get(extra["SPECSYS"].upper()),
+            frame=FRAMES.get(extra["SPECSYS"].upper()),
             source=path.name,
+            medium=medium,
+            barycentric_kms=velocity,
             extra=extra,
         )
         return check_observation(spectrum, path)
@@ -107,7 +116,7 @@ def write_eso_sdp(
     if snr is not None:
         primary.header["SNR"] = float(snr)
     if frame is not None:
-        primary.header["SPECSYS"] = {"barycentric": "BARYCENT", "rest": "SOURCE"}[frame]
+        primary.header["SPECSYS"] = _SPECSYS[frame]
     primary.header.update(dict(header or {}))
     n = wavelength.size
     columns = [
@@ -123,22 +132,19 @@ def write_eso_sdp(
     write_fits(path, [primary, table])
 
 
-def _angstrom_per_unit(table: Any, path: Path) -> float:
-    """Return angstrom per unit of the wavelength column."""
+def _unit_and_medium(table: Any, path: Path) -> tuple[float, Medium]:
+    """Return angstrom per unit of the wavelength column, and what its wavelengths are measured in."""
     place = [str(name).lower() for name in table.columns.names].index(str(find_column(table, _WAVELENGTH)).lower())
     described = table.columns[place]
     unit = str(described.unit or "").strip()
-    if unit.lower() not in _ANGSTROM_PER:
+    factor = angstrom_per(unit)
+    if factor is None:
         raise ObservationFormatError(
             f"{path}: column {described.name} has unit {unit!r}, expected nm or Angstrom; "
             f"correct keyword TUNIT{place + 1} of HDU 1"
         )
-    if str(table.header.get(f"TUCD{place + 1}", "")).strip().lower() == _VACUUM:
-        raise ObservationFormatError(
-            f"{path}: column {described.name} has UCD {_VACUUM}, which means vacuum; convert it to wavelengths in air, "
-            f"or, if it is in air, set keyword TUCD{place + 1} of HDU 1 to {_AIR}"
-        )
-    return _ANGSTROM_PER[unit.lower()]
+    kind = str(table.header.get(f"TUCD{place + 1}", "")).strip().lower()
+    return factor, "vacuum" if kind == _VACUUM else "air"
 
 
 def _flux_and_error(table: Any, path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:

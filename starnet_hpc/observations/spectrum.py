@@ -10,8 +10,22 @@ from numpy.typing import NDArray
 
 from starnet_hpc.errors import ObservationFormatError
 
-Frame = Literal["rest", "barycentric"]
-"""Velocity frame of wavelengths: of the star, or of the Solar System's barycentre."""
+Frame = Literal["rest", "barycentric", "topocentric"]
+"""Velocity frame of wavelengths: of the star, of the Solar System's barycentre, or of the telescope."""
+
+Medium = Literal["air", "vacuum"]
+"""What wavelengths are measured in."""
+
+FRAMES: Mapping[str, Frame] = {
+    "BARYCENT": "barycentric",
+    "HELIOCEN": "barycentric",
+    "SOURCE": "rest",
+    "TOPOCENT": "topocentric",
+}
+"""Values of SPECSYS (Greisen et al. 2006, A&A 446, 747); the Sun moves about the barycentre with 0.016 km/s at most."""
+
+MEDIA: Mapping[str, Medium] = {"AWAV": "air", "WAVE": "vacuum"}
+"""Values of CTYPE1 (Greisen et al. 2006, table 1)."""
 
 _FEWEST_PIXELS = 16
 _OPTICAL = (1_000.0, 100_000.0)
@@ -20,10 +34,13 @@ _OPTICAL = (1_000.0, 100_000.0)
 
 @dataclass(frozen=True)
 class ObservedSpectrum:
-    """One observed spectrum. Fluxes are averages over pixels (flux per unit wavelength, or counts a pixel)."""
+    """One observed spectrum. Fluxes are averages over pixels (flux per unit wavelength, or counts a pixel).
+
+    A reader hands it over as the file has it; `declared.settled` turns it into air and into a frame that can be used.
+    """
 
     wavelength: NDArray[np.float64]
-    """Pixel centres [n], angstrom in air, increasing."""
+    """Pixel centres [n], angstrom in `medium`, increasing."""
     flux: NDArray[np.float64]
     """Flux [n] in any unit; NaN where there is none."""
     error: NDArray[np.float64] | None
@@ -35,11 +52,28 @@ class ObservedSpectrum:
     identifier: str
     """Name of the star or of the observation in the header, "" if there is none; unlike a row's id it may repeat."""
     frame: Frame | None
-    """Velocity frame that the header declares."""
+    """Velocity frame that the header declares; None if it does not."""
     source: str
     """Name of the file."""
+    medium: Medium | None = None
+    """What the header, or the format by its definition, says that wavelengths are measured in; None if neither does."""
+    barycentric_kms: float | None = None
+    """Velocity [km/s] that the header gives for going from the telescope's frame to the barycentre's."""
+    remarks: tuple[str, ...] = ()
+    """How the file was understood where its user should know it; the same words for the same kind of file."""
     extra: Mapping[str, str] = field(default_factory=dict)
     """Header entries worth keeping, or worth quoting in a message."""
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """What readers look at to recognise a file of their format."""
+
+    path: Path
+    head: bytes
+    """The first bytes, uncompressed."""
+    hdus: Any | None
+    """astropy's HDU list, if it is a FITS file."""
 
 
 class ObservationReader(Protocol):
@@ -49,8 +83,12 @@ class ObservationReader(Protocol):
     def format(self) -> str:
         """Name of the format, the value of `survey.format`."""
 
-    def recognises(self, hdus: Any) -> bool:
-        """Whether an open FITS file (astropy's HDU list) is of this format."""
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """How the names of such files end, in small letters; "" is any ending."""
+
+    def recognises(self, glimpse: Glimpse) -> bool:
+        """Whether a file is of this format."""
 
     def read(self, path: Path) -> ObservedSpectrum:
         """Return the spectrum in a file, checked.

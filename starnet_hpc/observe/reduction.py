@@ -1,6 +1,6 @@
 """From one observed spectrum to one row of `survey.zarr`: the same pixels, continuum and masks as in training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -13,7 +13,8 @@ from starnet_hpc.instruments import C_KMS, Instrument, build_instrument
 from starnet_hpc.kernels.continuum import SegmentContinuum
 from starnet_hpc.kernels.rebin import pixel_edges, rebin
 from starnet_hpc.observations import ObservedSpectrum
-from starnet_hpc.observe.quality import snr_from_errors, snr_from_scatter, spikes
+from starnet_hpc.observe.cosmics import cosmic_spikes
+from starnet_hpc.observe.quality import snr_from_errors, snr_from_scatter
 
 MAX_BAD_SHARE = 0.25
 """A pixel of which more than this share rests on bad or missing observed pixels is masked."""
@@ -36,6 +37,8 @@ class SurveyRow:
     flags: Flag
     masked_fraction: float
     """Share of the pixels outside telluric windows that are masked."""
+    cosmics: int = 0
+    """Observed pixels, within the instrument's range, that cosmic particles spoilt."""
 
 
 @dataclass(frozen=True)
@@ -45,26 +48,23 @@ class Reduction:
     instrument: Instrument
     augment: AugmentConfig
 
-    def row(self, spectrum: ObservedSpectrum, snr: float) -> SurveyRow:
+    def row(self, spectrum: ObservedSpectrum, snr: float, *, cosmics: bool = True) -> SurveyRow:
         """Return the row of a spectrum.
 
         Args:
-            spectrum: as it was read.
+            spectrum: with wavelengths in air.
             snr: signal-to-noise ratio a pixel that the user gives; NaN takes the file's, or an estimate.
+            cosmics: whether to mask pixels that cosmic particles spoilt.
 
         Raises:
             CoverageError: not one pixel of the instrument is covered.
             ResolutionError: its pixels are too wide for the instrument.
         """
         observed = self._part(spectrum)
-        flux, usable = self._on_pixels(observed)
+        flux, usable, hits = self._on_pixels(observed, cosmics)
         best = self._snr(observed, snr)
         normalised, usable = self._normalised(flux, usable)
-        if self.augment.continuum != "none":
-            spike = spikes(normalised, usable, best, self._fwhm_pixels)
-            if spike.any():  # the continuum rejects spikes by itself, but not the wings of strong ones
-                normalised, usable = self._normalised(flux, usable & ~spike)
-        return self._masked(normalised, usable, best)
+        return self._masked(normalised, usable, best, hits)
 
     def nothing(self, flag: Flag) -> SurveyRow:
         """Return the row of a spectrum that cannot be used: all zeros, with a flag that says why."""
@@ -93,22 +93,29 @@ class Reduction:
         if spectrum.error is not None:
             error = spectrum.error[start:stop]
             bad = bad | ~(error > 0)  # NaN, too
-        return ObservedSpectrum(
-            wavelength, flux, error, bad, spectrum.snr, spectrum.identifier, spectrum.frame, spectrum.source
-        )
+        return replace(spectrum, wavelength=wavelength, flux=flux, error=error, bad=bad)
 
-    def _on_pixels(self, observed: ObservedSpectrum) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Return flux [pixels] in units of its median, and which pixels may be used."""
+    def _on_pixels(
+        self, observed: ObservedSpectrum, cosmics: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], int]:
+        """Return flux [pixels] in units of its median, which pixels may be used, and how many cosmics have spoilt."""
         edges, place = pixel_edges(observed.wavelength)
         flux = np.zeros(edges.size - 1)
         bad = np.ones(edges.size - 1, dtype=bool)  # gaps stay bad
         flux[place], bad[place] = np.where(observed.bad, 0.0, observed.flux), observed.bad
+        hits = 0
+        if cosmics:
+            # Before rebinning, where a particle's one or two pixels are still one or two.
+            width = float(np.median(np.diff(observed.wavelength) / observed.wavelength[:-1]))
+            hit = cosmic_spikes(flux, ~bad, 1.0 / self.instrument.config.resolution / width)
+            hits = int(np.count_nonzero(hit))
+            bad |= hit
         mean, share = rebin(edges, flux, bad, self.instrument.lower, self.instrument.upper)
         usable = (share <= MAX_BAD_SHARE) & (mean > 0)
         # In units of the median, since float32 has no room for every unit of flux.
         if self.augment.continuum != "none" and usable.any():
             mean /= np.median(mean[usable])
-        return mean.astype(np.float32), usable
+        return mean.astype(np.float32), usable, hits
 
     def _snr(self, observed: ObservedSpectrum, given: float) -> float:
         good = ~observed.bad
@@ -129,7 +136,7 @@ class Reduction:
         usable = usable & (continuum > 0)
         return np.divide(flux, continuum, out=np.zeros_like(flux), where=usable), usable
 
-    def _masked(self, normalised: NDArray[np.float32], usable: NDArray[np.bool_], snr: float) -> SurveyRow:
+    def _masked(self, normalised: NDArray[np.float32], usable: NDArray[np.bool_], snr: float, hits: int) -> SurveyRow:
         if not usable.any():
             return self.nothing(Flag.BAD_INPUT | Flag.PARTIAL_COVERAGE)
         flux = np.where(usable & ~self._tellurics, normalised, np.float32(0.0))
@@ -139,7 +146,7 @@ class Reduction:
             flags |= Flag.PARTIAL_COVERAGE
         if not np.isfinite(snr):
             flags |= Flag.UNKNOWN_SNR
-        return SurveyRow(flux, snr, flags, masked)
+        return SurveyRow(flux, snr, flags, masked, hits)
 
     @cached_property
     def _tellurics(self) -> NDArray[np.bool_]:
@@ -154,11 +161,6 @@ class Reduction:
             clip=self.augment.continuum_clip,
             knot_spacing=self.augment.continuum_knot_spacing,
         )
-
-    @cached_property
-    def _fwhm_pixels(self) -> float:
-        widths = (self.instrument.upper - self.instrument.lower) / self.instrument.wavelength
-        return float(1.0 / self.instrument.config.resolution / np.median(widths))
 
 
 @lru_cache(maxsize=2)

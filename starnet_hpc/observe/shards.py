@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starnet_hpc.config import AugmentConfig, InstrumentConfig
-from starnet_hpc.errors import ConfigError, CoverageError, MissingInputError, ObservationFormatError, ResolutionError
+from starnet_hpc.errors import CoverageError, MissingInputError, ObservationFormatError, ResolutionError
 from starnet_hpc.flags import Flag
-from starnet_hpc.observations import Frame, ObservedSpectrum, read_observation
+from starnet_hpc.observations import Declared, read_observation, settled
 from starnet_hpc.observe.reduction import Reduction, SurveyRow, reduction_for
 from starnet_hpc.stores import Layout, write_shard
 
@@ -21,6 +21,7 @@ _COLUMNS: dict[str, tuple[str, type[Any]]] = {
     "snr": ("snr", np.float64),
     "flags": ("flags", np.uint32),
     "masked_fraction": ("masked_fraction", np.float64),
+    "cosmics": ("cosmics", np.int32),
     "frame": ("frame", np.str_),
     "remark": ("remark", np.str_),
 }
@@ -58,8 +59,10 @@ class ShardReduction:
     augment: AugmentConfig
     observation_format: str | None
     """None asks each file."""
-    frame: Frame | None
-    """As the user gives it."""
+    declared: Declared
+    """What the user says of wavelengths."""
+    cosmics: bool
+    """Whether spikes are masked."""
     flag_problems: bool
     """Whether a file that cannot be used becomes a flagged row instead of an error."""
 
@@ -67,7 +70,7 @@ class ShardReduction:
         """Read, reduce and write the spectra of one shard.
 
         Raises:
-            ConfigError: neither the configuration nor a header says in which velocity frame a spectrum is.
+            ConfigError: neither the configuration nor a header says what a spectrum's wavelengths mean.
             ObservationFormatError, MissingInputError, CoverageError, ResolutionError: a file cannot be used, and such
                 files are not to be flagged.
         """
@@ -80,6 +83,7 @@ class ShardReduction:
             facts["snr"].append(row.snr if math.isfinite(row.snr) else None)
             facts["flags"].append(int(row.flags))
             facts["masked_fraction"].append(row.masked_fraction)
+            facts["cosmics"].append(row.cosmics)
             facts["frame"].append(frame)
             facts["remark"].append(remark)
             if row.flags & (Flag.UNREADABLE | Flag.BAD_INPUT):
@@ -91,33 +95,19 @@ class ShardReduction:
         """Return a row, its velocity frame, and what should be said about it."""
         reduction = reduction_for(self.instrument, self.augment)
         try:
-            spectrum = read_observation(path, self.observation_format)
-            frame, remark = self._frame_of(spectrum, path)
-            row = reduction.row(spectrum, snr)
+            spectrum = settled(read_observation(path, self.observation_format), self.declared, path)
+            row = reduction.row(spectrum, snr, cosmics=self.cosmics)
         except (ObservationFormatError, MissingInputError, CoverageError, ResolutionError) as problem:
             if not self.flag_problems:
                 advice = "with survey.on_error: flag such files become flagged rows"
                 raise type(problem)(f"{problem}\n({advice})") from None
             return _flagged(reduction, problem), "", str(problem)
+        remark = "; ".join(spectrum.remarks)
         if row.flags & Flag.BAD_INPUT:
             remark = f"{path}: not one pixel within the instrument's range can be used"
             if not self.flag_problems:
                 raise ObservationFormatError(remark)
-        return row, frame, remark
-
-    def _frame_of(self, spectrum: ObservedSpectrum, path: Path) -> tuple[Frame, str]:
-        """Return the velocity frame of a spectrum, and a remark if the user overrules the header."""
-        said = spectrum.extra.get("SPECSYS", "")
-        if self.frame is not None:
-            overruled = bool(said) and spectrum.frame != self.frame
-            return self.frame, f"taken as {self.frame}, though SPECSYS is {said}" if overruled else ""
-        if spectrum.frame is not None:
-            return spectrum.frame, ""
-        heading = f"its header says SPECSYS = {said}" if said else "its header does not say"
-        raise ConfigError(
-            f"survey.frame: {path}: whether wavelengths are at rest or barycentric cannot be told ({heading}); "
-            f"set survey.frame to rest or barycentric"
-        )
+        return row, str(spectrum.frame), remark
 
 
 def merged_columns(facts: Iterable[dict[str, list[Any]]]) -> dict[str, NDArray[Any]]:

@@ -14,12 +14,12 @@ from starnet_hpc.grids.fitsfile import file_size
 from starnet_hpc.instruments import Instrument, load_instrument
 from starnet_hpc.interrupts import stop_requests
 from starnet_hpc.labels import LABELS
-from starnet_hpc.observations import Listing, listing_of
+from starnet_hpc.observations import Declared, Listing, listing_of
 from starnet_hpc.observe.shards import Shard, ShardReduction, flag_counts, merged_columns
 from starnet_hpc.progress import StageLog, stage_log
 from starnet_hpc.stores import Layout, StoreBuild, building, open_store
 
-_STAGE_FORMAT = 1
+_STAGE_FORMAT = 2
 """Raised when the same inputs would give another store."""
 _FILES_PER_WORKER = 2_000
 """One process reduces this many spectra before a further worker has even started."""
@@ -33,7 +33,7 @@ def observe(config: ExperimentConfig) -> Path:
     with a flag, if `survey.on_error` says so. A store that an earlier run finished is left as it is.
 
     Raises:
-        ConfigError: there is no section `survey`, or nothing says which velocity frame spectra are in.
+        ConfigError: there is no section `survey`, or nothing says what wavelengths mean (medium, velocity frame).
         MissingInputError: the folder, the manifest or a file is not there.
         ObservationFormatError: a file or the manifest is not what it should be, or no file at all can be used.
         CoverageError, ResolutionError: a spectrum does not fit the instrument.
@@ -84,7 +84,8 @@ def _build(
             instrument=instrument.config,
             augment=config.augment,
             observation_format=survey.format,
-            frame=survey.frame,
+            declared=Declared(medium=survey.medium, frame=survey.frame),
+            cosmics=survey.cosmics,
             flag_problems=survey.on_error == "flag",
         )
         _run(config, log, build, task, listing)
@@ -101,7 +102,9 @@ def _recipe(config: ExperimentConfig, survey: SurveyConfig, instrument: Instrume
         "continuum": config.augment.model_dump(
             mode="json", include={"continuum", "continuum_segment", "continuum_clip", "continuum_knot_spacing", "dtype"}
         ),
-        "survey": survey.model_dump(mode="json", include={"format", "frame", "on_error", "shard_rows"}),
+        "survey": survey.model_dump(
+            mode="json", include={"format", "frame", "medium", "cosmics", "on_error", "shard_rows"}
+        ),
         "files": {
             "count": len(listing),
             "digest": provenance.digest_recipe(
@@ -159,6 +162,8 @@ def _finish(log: StageLog, build: StoreBuild) -> None:
     build.finalise(columns, flag_counts=counts)
     for remark, count in _most_common(columns["remark"][~unusable].tolist()):
         log.warning("%s (%d spectra)", remark, count)
+    if hits := int(columns["cosmics"].sum()):
+        log.info("cosmic particles: %d pixels masked in %d spectra", hits, np.count_nonzero(columns["cosmics"]))
     snr = columns["snr"][np.isfinite(columns["snr"])]
     if snr.size:
         log.info("S/N a pixel: %.0f, %.0f, %.0f (5th, 50th, 95th percentile)", *np.percentile(snr, [5, 50, 95]))

@@ -121,11 +121,19 @@ def test_rows_of_single_numbers_are_read_like_one_row_of_vectors(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("specsys", "frame"),
-    [("BARYCENT", "barycentric"), ("HELIOCEN", "barycentric"), ("SOURCE", "rest"), ("TOPOCENT", None)],
+    [("BARYCENT", "barycentric"), ("HELIOCEN", "barycentric"), ("SOURCE", "rest"), ("TOPOCENT", "topocentric"), ("LSRK", None)],
 )
 def test_the_frame_is_what_the_header_says(tmp_path: Path, specsys: str, frame: str | None) -> None:
     path = table(tmp_path / "s.fits", wave(), vector("FLUX", FLUX), SPECSYS=specsys)
     assert read_observation(path, None).frame == frame
+
+
+def test_the_ucd_tells_vacuum_from_air_and_the_header_the_way_to_the_barycentre(tmp_path: Path) -> None:
+    path = table(tmp_path / "s.fits", wave(), vector("FLUX", FLUX), **{"HIERARCH ESO QC VRAD BARYCOR": -12.5})
+    assert (read_observation(path, None).medium, read_observation(path, None).barycentric_kms) == ("air", -12.5)
+    with fits.open(path, mode="update") as hdus:
+        hdus[1].header["TUCD1"] = "em.wl"
+    assert read_observation(path, None).medium == "vacuum"
 
 
 def _edit(change: Callable[[fits.HDUList], object]) -> Callable[[Path], None]:
@@ -155,7 +163,6 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
         "wavelengths run from 480 to .* unit of wavelength",
     ),
     "frequency": (_edit(lambda h: h[1].header.set("TUNIT1", "Hz")), "has unit 'Hz'"),
-    "vacuum": (_edit(lambda h: h[1].header.set("TUCD1", "em.wl")), "means vacuum"),
     "repeated wavelength": (_wave(1, 480.0), r"pixel 1, 4800.0000 A, repeats that of pixel 0"),
     "out of order": (_wave(9, 480.0), r"pixel 9, 4800.0000 A, is smaller than that of pixel 8"),
     "NaN wavelength": (_wave(9, np.nan), r"pixel 9 is nan"),

@@ -45,6 +45,11 @@ def test_lines_of_the_sun_lie_where_they_belong_in_air(shared: Path) -> None:
     assert (back.wavelength[near] * depth).sum() / depth.sum() == pytest.approx(5232.94, abs=0.01)
 
 
+@pytest.mark.parametrize(("kind", "medium"), [("AWAV", "air"), ("WAVE", "vacuum"), ("LINEAR", None), (None, None)])
+def test_the_medium_is_what_the_header_says(tmp_path: Path, kind: str | None, medium: str | None) -> None:
+    assert read_observation(spectrum(tmp_path / "s.fits", CTYPE1=kind), None).medium == medium
+
+
 def test_both_units_give_the_same_wavelengths(tmp_path: Path) -> None:
     nm = read_observation(spectrum(tmp_path / "nm.fits"), None)
     angstrom = spectrum(tmp_path / "a.fits", CRVAL1=4800.0, CDELT1=0.01, CUNIT1="Angstrom")
@@ -67,7 +72,8 @@ def test_zeros_and_nans_are_bad_pixels(tmp_path: Path) -> None:
     [
         ({"CUNIT1": "Hz"}, "CUNIT1 is 'Hz', expected NM or Angstrom"),
         ({"CUNIT1": None}, "CUNIT1 is ''"),
-        ({"CTYPE1": "WAVE"}, r"CTYPE1 is 'WAVE', expected AWAV \(wavelength in air\)"),
+        ({"CTYPE1": "WAVE-LOG"}, r"CTYPE1 is 'WAVE-LOG', expected AWAV \(wavelength in air\)"),
+        ({"DC-FLAG": 1}, "DC-FLAG is 1, the axis is logarithmic"),
         ({"CRVAL1": None}, "lacks keyword CRVAL1"),
         ({"CDELT1": "x"}, "CDELT1 should be a number"),
         ({"CDELT1": 0.0}, "repeats that of pixel 0"),
@@ -96,7 +102,7 @@ def test_errors_of_another_length_are_refused(tmp_path: Path) -> None:
 def test_a_file_of_no_known_format_is_answered_with_those_there_are(tmp_path: Path) -> None:
     path = tmp_path / "s.fits"
     fits.PrimaryHDU(np.ones((5, 5))).writeto(path)
-    with pytest.raises(ObservationFormatError, match=r"is of no format known here \(eso, ispec\).*survey\.format"):
+    with pytest.raises(ObservationFormatError, match=r"is of no format known here \(eso, harps, .*survey\.format"):
         identify(path)
-    with pytest.raises(ConfigError, match="eso, ispec"):
-        read_observation(path, "harps")
+    with pytest.raises(ConfigError, match=r"there is no 'sophie'; give one of eso, harps, espadons, ispec, text, spec"):
+        read_observation(path, "sophie")

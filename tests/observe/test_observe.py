@@ -157,8 +157,20 @@ def test_cosmic_spikes_are_masked_and_lines_are_not(tmp_path: Path) -> None:
     flux[450:452] *= 1.6
     one(tmp_path, flux)
     row = opened(observe(experiment(tmp_path))).read(0, 1)[0]
-    assert np.flatnonzero(row == 0).tolist() == [*range(198, 203), *range(448, 454)]
+    assert np.flatnonzero(row == 0).tolist() == [*range(199, 202), *range(449, 453)]
     assert row.max() < 1.1
+
+
+def test_masking_cosmic_spikes_can_be_left_off_and_is_counted(tmp_path: Path) -> None:
+    flux = star(instrument(experiment(tmp_path)).wavelength)
+    flux[200] *= 3.0
+    one(tmp_path, flux)
+    store = opened(observe(experiment(tmp_path)))
+    assert store.column("cosmics").tolist() == [3]
+    assert "cosmic particles: 3 pixels masked in 1 spectra" in (tmp_path / "run/logs/observe.log").read_text()
+    left = opened(observe(experiment(tmp_path, run="left", survey={"cosmics": False})))
+    assert left.column("cosmics").tolist() == [0]
+    assert left.read(0, 1)[0][200] > 2.0
 
 
 def test_noise_alone_is_no_spike(tmp_path: Path) -> None:
