@@ -1,6 +1,5 @@
 """Which spectra a survey consists of: the files of a folder, or the rows of a manifest and what is known of them."""
 
-import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,20 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
+from astropy.io import fits
 from numpy.typing import NDArray
-from pyarrow import parquet
 
 from starnet_hpc.config import SurveyConfig
 from starnet_hpc.errors import MissingInputError, ObservationFormatError
-from starnet_hpc.grids.fitsfile import fits_files, hdu_at, is_table, opened_fits
+from starnet_hpc.grids.fitsfile import FITS_ENDINGS, files_ending, nothing_in
 from starnet_hpc.grids.template import PLAUSIBLE
 from starnet_hpc.labels import LABELS
+from starnet_hpc.observations.registry import READERS
+from starnet_hpc.observations.table import Table, accepted_names, read_table
 
 _LIMITS = {**PLAUSIBLE, "vsini": (0.0, 1_000.0), "vrad": (-3_000.0, 3_000.0)}
 """A reference label outside is a placeholder such as -9999, and would spoil every comparison."""
 _UNKNOWN = {"", "nan", "null", "none", "--", "n/a", "na"}
-_KNOWN_COLUMNS = ("path", "id", "snr", "group", *LABELS, *(f"e_{name}" for name in LABELS))
+_OTHER_ENDINGS = (*READERS["espadons"].endings, *READERS["text"].endings)
+"""Looked for where no format is given and a folder has no FITS file."""
 _MOST_NAMED = 5
 
 
@@ -42,6 +43,8 @@ class Listing:
     """Their standard deviations [n, labels], NaN where unknown."""
     ignored: tuple[str, ...] = ()
     """Columns of the manifest that nothing here reads."""
+    remarks: tuple[str, ...] = ()
+    """What the user should know of how files and manifest were brought together."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -55,20 +58,35 @@ def listing_of(survey: SurveyConfig) -> Listing:
         ObservationFormatError: the manifest cannot be read, lacks `path`, or has a wrong value; or ids are not unique.
     """
     if survey.manifest is not None:
-        return _from_manifest(survey.manifest, survey.path or survey.manifest.parent)
+        table = read_table(survey.manifest)
+        if "path" not in table.columns and "id" in table.columns and survey.path is not None:
+            return _matched(table, survey.manifest, _files_in(survey.path, survey.format))
+        return _from_manifest(table, survey.manifest, survey.path or survey.manifest.parent)
     assert survey.path is not None  # noqa: S101 - SurveyConfig has checked that one of the two is given
-    paths = fits_files(survey.path, ObservationFormatError, "survey.path")
+    paths = _files_in(survey.path, survey.format)
     unknown = np.full((len(paths), len(LABELS)), np.nan)
     ids = _unique([_stem(path) for path in paths], survey.path)
     return Listing(tuple(paths), ids, np.full(len(paths), np.nan), ("",) * len(paths), unknown, unknown.copy())
 
 
-def _from_manifest(manifest: Path, base: Path) -> Listing:
-    table = _read_table(manifest)
+def _files_in(folder: Path, observation_format: str | None) -> list[Path]:
+    """Return the files of a folder that are spectra by their names: of a format, or FITS files, or else text files."""
+    chosen = (READERS[observation_format].endings,) if observation_format else (FITS_ENDINGS, _OTHER_ENDINGS)
+    for endings in chosen:
+        if found := files_ending(folder, endings, ObservationFormatError, "survey.path"):
+            return found
+    names = ", ".join(dict.fromkeys(f"*{ending}" for endings in chosen for ending in endings))
+    raise nothing_in(folder, f"spectrum ({names})", "survey.path")
+
+
+def _from_manifest(found: Table, manifest: Path, base: Path) -> Listing:
+    table = found.columns
     if "path" not in table:
+        also = ", ".join(accepted_names()["path"])
         raise ObservationFormatError(
-            f"{manifest}: has no column `path` (of the spectra's files, relative to {base}); "
-            f"columns: {', '.join(table) or 'none'}"
+            f"{manifest}: has no column `path` (or {also}) of the spectra's files, relative to {base}; columns: "
+            f"{', '.join([*table, *found.ignored]) or 'none'}. A catalogue without files is matched by its ids with "
+            f"the headers of the files in survey.path"
         )
     names = _texts(table, "path", manifest)
     if not names:
@@ -86,64 +104,60 @@ def _from_manifest(manifest: Path, base: Path) -> Listing:
         group=tuple(_texts(table, "group", manifest)) if "group" in table else ("",) * len(paths),
         reference=_columns(table, tuple(LABELS), _LIMITS, len(paths), manifest),
         reference_error=_columns(table, tuple(f"e_{name}" for name in LABELS), {}, len(paths), manifest),
-        ignored=tuple(name for name in table if name not in _KNOWN_COLUMNS),
+        ignored=found.ignored,
     )
 
 
-def _read_table(path: Path) -> dict[str, list[Any]]:
-    """Return the columns of a table by their names in small letters; empty cells are None or text that means so."""
-    readers = {
-        ".csv": _read_csv,
-        ".fits": _read_fits,
-        ".fit": _read_fits,
-        ".parquet": _read_parquet,
-        ".pq": _read_parquet,
-    }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise ObservationFormatError(f"{path}: a manifest is a .csv, .fits or .parquet file; rename or convert it")
+def _matched(found: Table, catalogue: Path, paths: list[Path]) -> Listing:
+    """Return files with what a catalogue knows of the stars that their headers name (OBJECT), as Gaia-ESO's does."""
+    table = found.columns
+    names = _unique(_texts(table, "id", catalogue), catalogue, "keep one row of each star")
+    rows = {name: row for row, name in enumerate(names)}
+    objects = [_object_name(path) for path in paths]
+    ids = _unique(
+        [name if name in rows else _stem(path) for name, path in zip(objects, paths, strict=True)],
+        catalogue,
+        "several files are of one star: give the catalogue a column `path` that names one for each row",
+    )
+    place = np.array([rows.get(name, -1) for name in ids])
+    missing = len(rows) - np.count_nonzero(place >= 0)
+    if missing == len(rows):
+        raise ObservationFormatError(
+            f"{catalogue}: no file's header names (OBJECT) one of its ids, such as {names[0]}; the first file's is "
+            f"{objects[0]!r}: give the catalogue a column `path` instead"
+        )
+
+    def picked(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        chosen: NDArray[np.float64] = values[place].copy()
+        chosen[place < 0] = np.nan
+        return chosen
+
+    snr = picked(_numbers(table, "snr", len(names), catalogue))
+    groups = _texts(table, "group", catalogue) if "group" in table else [""] * len(names)
+    unknown = int(np.count_nonzero(place < 0))
+    return Listing(
+        paths=tuple(paths),
+        ids=ids,
+        snr=np.where(snr > 0, snr, np.nan),
+        group=tuple(groups[row] if row >= 0 else "" for row in place),
+        reference=picked(_columns(table, tuple(LABELS), _LIMITS, len(names), catalogue)),
+        reference_error=picked(_columns(table, tuple(f"e_{name}" for name in LABELS), {}, len(names), catalogue)),
+        ignored=found.ignored,
+        remarks=(
+            *((f"{unknown} of {len(paths)} files are of no star in {catalogue}",) if unknown else ()),
+            *((f"{missing} of {len(rows)} stars in {catalogue} have no file",) if missing else ()),
+        ),
+    )
+
+
+def _object_name(path: Path) -> str:
+    """Return OBJECT of a FITS file's first header, "" if it cannot be had (reading the file will say why)."""
+    if not path.name.lower().endswith(FITS_ENDINGS):
+        return ""
     try:
-        columns = reader(path)
-    except FileNotFoundError:
-        raise MissingInputError(f"survey.manifest: there is no file {path}") from None
-    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as problem:
-        raise ObservationFormatError(f"{path}: cannot be read as a table ({problem}); write it again") from None
-    table = {str(name).strip().lower(): values for name, values in columns.items()}
-    if len(table) < len(columns):
-        raise ObservationFormatError(f"{path}: two columns have the same name: {', '.join(map(str, columns))}")
-    return table
-
-
-def _read_csv(path: Path) -> dict[str, list[Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file)
-        header = next(rows, [])
-        columns: dict[str, list[Any]] = {name: [] for name in header}
-        if len(columns) < len(header):
-            raise ObservationFormatError(f"{path}: two columns have the same name: {', '.join(header)}")
-        for row in rows:
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise ObservationFormatError(
-                    f"{path}: line {rows.line_num} has {len(row)} cells, the header has {len(header)}"
-                )
-            for name, cell in zip(header, row, strict=True):
-                columns[name].append(cell)
-    return columns
-
-
-def _read_fits(path: Path) -> dict[str, list[Any]]:
-    with opened_fits(path, ObservationFormatError) as hdus:
-        hdu = hdu_at(hdus, 1, path, ObservationFormatError)
-        if not is_table(hdu):
-            raise ObservationFormatError(f"{path}: HDU 1 is not a binary table")
-        return {name: hdu.data[name].tolist() for name in hdu.columns.names}
-
-
-def _read_parquet(path: Path) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = parquet.read_table(path).to_pydict()
-    return columns
+        return str(fits.getheader(path, 0).get("OBJECT", "")).strip()
+    except Exception:  # noqa: BLE001 - a damaged file makes astropy raise nearly anything
+        return ""
 
 
 def _texts(table: Mapping[str, Sequence[Any]], name: str, manifest: Path) -> list[str]:
@@ -195,13 +209,14 @@ def _numbers(table: Mapping[str, Sequence[Any]], name: str, rows: int, manifest:
     return values
 
 
-def _unique(ids: Sequence[str], where: Path) -> tuple[str, ...]:
+def _unique(
+    ids: Sequence[str], where: Path, remedy: str = "rename the files, or give a manifest with a column `id`"
+) -> tuple[str, ...]:
     twice = [name for name, count in Counter(ids).items() if count > 1]
     if twice:
         shown = ", ".join(twice[:_MOST_NAMED]) + (", ..." if len(twice) > _MOST_NAMED else "")
         raise ObservationFormatError(
-            f"{where}: identifiers must be unique, but {len(twice)} occur more than once: {shown}; "
-            f"rename the files, or give a manifest with a column `id`"
+            f"{where}: identifiers must be unique, but {len(twice)} occur more than once: {shown}; {remedy}"
         )
     return tuple(ids)
 

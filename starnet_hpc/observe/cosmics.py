@@ -22,7 +22,7 @@ _SIGMAS = 5.0
 _SMALLEST = 0.02
 """Share of the flux around it that a spike has at least. Less does no harm (training noise goes to 7 %), and spectra of
 the highest S/N have corners of such a size where a pipeline interpolated."""
-_SHARPEST = 0.8
+_SHARPEST = 0.9
 """Widths of features, over that of the line spread function, that are still taken for real: it is never quite known."""
 _BLOCK = 1024
 """Pixels over which the noise is taken as constant."""

@@ -46,6 +46,8 @@ def observe(config: ExperimentConfig) -> Path:
         listing = listing_of(config.survey)
         if listing.ignored:
             log.warning("columns of %s that nothing reads: %s", config.survey.manifest, ", ".join(listing.ignored))
+        for remark in listing.remarks:
+            log.warning("%s", remark)
         instrument = load_instrument(config.instrument)
         if config.augment.continuum == "clip":
             instrument.check_segments(config.augment.continuum_segment)

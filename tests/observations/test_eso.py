@@ -121,7 +121,13 @@ def test_rows_of_single_numbers_are_read_like_one_row_of_vectors(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("specsys", "frame"),
-    [("BARYCENT", "barycentric"), ("HELIOCEN", "barycentric"), ("SOURCE", "rest"), ("TOPOCENT", "topocentric"), ("LSRK", None)],
+    [
+        ("BARYCENT", "barycentric"),
+        ("HELIOCEN", "barycentric"),
+        ("SOURCE", "rest"),
+        ("TOPOCENT", "topocentric"),
+        ("LSRK", None),
+    ],
 )
 def test_the_frame_is_what_the_header_says(tmp_path: Path, specsys: str, frame: str | None) -> None:
     path = table(tmp_path / "s.fits", wave(), vector("FLUX", FLUX), SPECSYS=specsys)

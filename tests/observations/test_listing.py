@@ -12,7 +12,7 @@ from pyarrow import parquet
 from starnet_hpc.config import SurveyConfig
 from starnet_hpc.errors import MissingInputError, ObservationFormatError
 from starnet_hpc.labels import LABELS
-from starnet_hpc.observations import Listing, listing_of
+from starnet_hpc.observations import Listing, listing_of, write_eso_sdp
 
 ROWS: dict[str, list[Any]] = {
     "path": ["a.fits", "sub/b.fits", "c.fits"],
@@ -84,7 +84,7 @@ def test_a_folder_alone_lists_its_files(tmp_path: Path) -> None:
 
 
 def test_columns_that_nothing_reads_are_told(tmp_path: Path) -> None:
-    assert listed(csv(tmp_path / "m.csv", {"Path": ["a.fits"], "Tef": [5000]})).ignored == ("tef",)
+    assert listed(csv(tmp_path / "m.csv", {"Path": ["a.fits"], "Tef": [5000]})).ignored == ("Tef",)
 
 
 def test_a_signal_to_noise_ratio_of_zero_is_unknown(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_identifiers_that_repeat_are_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ({"file": ["a"]}, "has no column `path`.*columns: file"),
+        ({"fichier": ["a"]}, r"has no column `path` \(or path, file, filename, .*columns: fichier"),
         ({"path": ["a", ""], "group": ["x", "y"]}, "row 2 has no `path`"),
         ({"path": ["a", "b"], "id": ["x", ""]}, "row 2 has no `id`"),
         ({"path": ["a"], "teff": ["hot"]}, "row 1: teff is 'hot', expected a number"),
@@ -134,6 +134,76 @@ def test_files_that_are_no_manifest_are_named(tmp_path: Path) -> None:
     (tmp_path / "ragged.csv").write_text("path,id\na.fits\n")
     with pytest.raises(ObservationFormatError, match="line 2 has 1 cells, the header has 2"):
         listed(tmp_path / "ragged.csv")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".fits", ".parquet"])
+def test_the_columns_of_surveys_are_known_by_their_own_names(tmp_path: Path, suffix: str) -> None:
+    """Gaia-ESO's catalogue as it comes, and headings that people write."""
+    ges = {
+        "CNAME": ["1", "2"], "OBJECT": ["a", "b"], "FILENAME": ["a.fits", "b.fits"], "GES_TYPE": ["GE_MW", "GE_CL"],
+        "TEFF": [5777.0, np.nan], "E_TEFF": [60.0, np.nan], "LOGG": [4.4, np.nan], "FEH": [0.0, -1.0],
+        "VRAD": [12.0, -3.0], "E_VRAD": [0.4, 0.4], "VROT": [2.0, np.nan], "XI": [1.0, 1.1], "SNR": [90.0, 20.0],
+    }  # fmt: skip
+    listing = listed(write(tmp_path / f"ges{suffix}", ges))
+    assert listing.ids == ("1", "2")
+    assert [path.name for path in listing.paths] == ["a.fits", "b.fits"]
+    assert listing.group == ("GE_MW", "GE_CL")
+    assert listing.snr.tolist() == [90.0, 20.0]
+    np.testing.assert_array_equal(listing.reference[0], [5777.0, 4.4, 0.0, np.nan, 2.0, 12.0])
+    np.testing.assert_array_equal(listing.reference_error[0], [60.0, np.nan, np.nan, np.nan, np.nan, 0.4])
+    assert listing.ignored == ("OBJECT", "XI")
+    named = {"File": ["a"], "Star": ["x"], "[Fe/H]": [-0.1], "[Fe/H]_err": [0.1], "log g": [4.0], "S/N": [7.0]}
+    listing = listed(csv(tmp_path / "own.csv", named))
+    assert listing.reference[0, [1, 2]].tolist() == [4.0, -0.1]
+    assert listing.reference_error[0, 2] == 0.1
+    assert (listing.ids, listing.ignored) == (("x",), ())
+
+
+def test_a_catalogue_without_paths_is_matched_with_the_headers_of_the_files(tmp_path: Path) -> None:
+    (tmp_path / "spectra").mkdir()
+    wavelength = 5000.0 + 0.02 * np.arange(50)
+    for name, star in {"ADP.1": "star B", "ADP.2": "star A", "ADP.3": "unlisted"}.items():
+        write_eso_sdp(tmp_path / "spectra" / f"{name}.fits", wavelength, np.ones(50), object_name=star)
+    rows = {"CNAME": ["star A", "star B", "star C"], "TEFF": [4000.0, 5000.0, 6000.0], "SNR": [10.0, 20.0, 30.0]}
+    catalogue = write(tmp_path / "cat.fits", rows)
+    listing = listed(catalogue, path=tmp_path / "spectra")
+    assert listing.ids == ("star B", "star A", "ADP.3")
+    np.testing.assert_array_equal(listing.reference[:, 0], [5000.0, 4000.0, np.nan])
+    np.testing.assert_array_equal(listing.snr, [20.0, 10.0, np.nan])
+    assert [remark.split(" in ")[0].split(" star in")[0] for remark in listing.remarks] == [
+        "1 of 3 files are of no star",
+        "1 of 3 stars",
+    ]
+    write_eso_sdp(tmp_path / "spectra" / "ADP.4.fits", wavelength, np.ones(50), object_name="star A")
+    with pytest.raises(ObservationFormatError, match=r"1 occur more than once: star A; several files are of one star"):
+        listed(catalogue, path=tmp_path / "spectra")
+    with pytest.raises(ObservationFormatError, match=r"no file's header names \(OBJECT\) one of its ids, such as x"):
+        listed(csv(tmp_path / "other.csv", {"id": ["x"]}), path=tmp_path / "spectra")
+
+
+def test_a_folder_is_searched_for_the_files_of_a_format_or_for_fits_first(tmp_path: Path) -> None:
+    for name in ("a.fits", "b.s", "c.txt", "._a.fits", "notes.md"):
+        (tmp_path / name).touch()
+    (tmp_path / "d.fits").mkdir()
+    assert listing_of(SurveyConfig(path=tmp_path)).ids == ("a",)
+    assert listing_of(SurveyConfig(path=tmp_path, format="text")).ids == ("b", "c")
+    assert listing_of(SurveyConfig(path=tmp_path, format="specutils")).ids == ("a", "b", "c", "notes")
+    (tmp_path / "a.fits").unlink()
+    assert listing_of(SurveyConfig(path=tmp_path)).ids == ("b", "c")
+    with pytest.raises(MissingInputError, match=r"holds no spectrum \(\*\.fits, .*did you mean one of them"):
+        listing_of(SurveyConfig(path=tmp_path, format="harps"))
+
+
+def test_files_are_listed_without_a_look_at_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder's own records say what is a file; a call for each of 100,000 takes minutes on a shared file system."""
+    for number in range(500):
+        (tmp_path / f"{number:05d}.fits").touch()
+    looks: list[object] = []
+    monkeypatch.setattr("os.stat", lambda *words, **more: looks.append(words))
+    listing = listing_of(SurveyConfig(path=tmp_path))
+    monkeypatch.undo()
+    assert len(listing) == 500
+    assert looks == []
 
 
 def test_the_published_benchmark_stars_make_a_manifest(shared: Path, tmp_path: Path) -> None:

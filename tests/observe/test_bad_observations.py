@@ -119,7 +119,7 @@ def test_a_missing_section_folder_and_manifest_are_named(tmp_path: Path) -> None
 
 def test_columns_of_a_manifest_that_nothing_reads_are_told(tmp_path: Path) -> None:
     write_stars(tmp_path / "observed", 1)
-    (tmp_path / "m.csv").write_text("path,t_eff\nobserved/star00.fits,5777\n")
+    (tmp_path / "m.csv").write_text("path,temp\nobserved/star00.fits,5777\n")
     config = experiment(tmp_path, survey={"manifest": str(tmp_path / "m.csv")})
     observe(config)
-    assert "that nothing reads: t_eff" in (config.run_dir / "logs" / "observe.log").read_text()
+    assert "that nothing reads: temp" in (config.run_dir / "logs" / "observe.log").read_text()
