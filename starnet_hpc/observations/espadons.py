@@ -33,12 +33,13 @@ class Espadons:
     endings = (".s", ".s.gz", *FITS_ENDINGS)
 
     def recognises(self, glimpse: Glimpse) -> bool:
-        """Whether there is an image whose rows have names, or text whose second line is two whole numbers."""
+        """Whether there is an image whose rows have names, or text whose second line announces the columns below it."""
         if glimpse.hdus is not None:
             header = glimpse.hdus[0].header
             return header.get("NAXIS") == 2 and str(header.get("COL1", "")).strip() == "Wavelength"
         lines = glimpse.head.decode("utf-8", errors="replace").splitlines()
-        return len(lines) >= _HEADING and _rows_and_columns(lines[1]) is not None and not lines[0].startswith("#")
+        counts = _rows_and_columns(lines[1]) if len(lines) > _HEADING else None
+        return counts is not None and len(lines[_HEADING].split()) == counts[1] + 1
 
     def read(self, path: Path) -> ObservedSpectrum:
         """Return the spectrum in a file; pixels without flux (exactly 0) or without error are marked bad.

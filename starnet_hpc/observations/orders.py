@@ -14,6 +14,8 @@ _F8 = NDArray[np.float64]
 
 _FEWEST_PIXELS = 32
 """An order has more; where wavelengths go back after fewer, rows are out of order."""
+_LONGEST_STEP = 4.0
+"""An order's first step is not longer than this many usual ones."""
 _WHOLE = 1e-6
 """Share of a pixel that may be missing through rounding."""
 
@@ -33,11 +35,16 @@ class Pixels:
 def order_starts(wavelength: _F8) -> list[int]:
     """Return where orders begin: the first pixel, and every one where wavelengths [n] go back; [0] if they cannot be.
 
-    What goes back after a few pixels is no order but rows in disorder, which the reader's own check names.
+    What goes back after a few pixels, or comes forth again at once, is no order but rows in disorder, which the
+    reader's own check names.
     """
-    starts = [0, *(np.flatnonzero(np.diff(wavelength) < 0) + 1).tolist()]
+    steps = np.diff(wavelength)
+    starts = [0, *(np.flatnonzero(steps < 0) + 1).tolist()]
     lengths = np.diff([*starts, wavelength.size])
-    return starts if lengths.min() >= _FEWEST_PIXELS else [0]
+    if lengths.min() < _FEWEST_PIXELS:
+        return [0]
+    usual = float(np.median(np.abs(steps)))
+    return starts if all(steps[start] < _LONGEST_STEP * usual for start in starts) else [0]
 
 
 def merge_orders(pixels: Pixels, starts: list[int], path: Path) -> Pixels:
@@ -86,10 +93,12 @@ class _Strip:
         gap = np.ones(edges.size - 1, dtype=bool)
         gap[place] = False
         bad = gap.copy()
-        unusable = pixels.bad[part] | ~np.isfinite(pixels.flux[part]) | ~(pixels.error[part] > 0)
+        error = pixels.error[part]
+        # Beyond 1e150 the variance has no number; no flux has such an error.
+        unusable = pixels.bad[part] | ~np.isfinite(pixels.flux[part]) | ~((error > 1e-150) & (error < 1e150))
         bad[place] = unusable
         flux[place] = np.where(unusable, 0.0, pixels.flux[part])
-        variance[place] = np.where(unusable, 0.0, pixels.error[part]) ** 2
+        variance[place] = np.where(unusable, 0.0, error) ** 2
         return cls(edges, flux, variance, bad, gap)
 
     def on(self, edges: _F8) -> tuple[_F8, _F8]:

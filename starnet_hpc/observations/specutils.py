@@ -121,7 +121,7 @@ def _error(spectrum: Any, pixels: int) -> NDArray[np.float64] | None:
 
 
 def _unreadable(path: Path, problem: Exception) -> ObservationFormatError:
-    text = " ".join(str(problem).split())[:200]
+    text = " ".join(str(problem).partition("\n")[0].partition(", please")[0].split())[:200]  # no list of formats
     return ObservationFormatError(
         f"{path}: specutils cannot read it ({type(problem).__name__}: {text}); is it damaged, or of a format that "
         f"specutils does not know?"

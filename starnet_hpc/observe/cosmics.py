@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d
 
 _F8 = NDArray[np.float64]
 
@@ -47,31 +48,40 @@ def cosmic_spikes(flux: _F8, usable: NDArray[np.bool_], fwhm: float) -> NDArray[
     if flux.size <= 2 * _REACH:
         return hit
     judged: NDArray[np.bool_] = np.all(np.lib.stride_tricks.sliding_window_view(usable, 2 * _REACH + 1), axis=1)
-    clean = np.where(usable, flux, 0.0)
+    clean = _bridged(flux, usable)
     allowed = _sharpest_feature(fwhm)
     for _ in range(_ROUNDS):
         expected = _parabola(clean)
-        above = flux[_REACH:-_REACH] - expected
+        above = clean[_REACH:-_REACH] - expected
         noise = np.maximum(_scatter(above, judged), _SMALLEST / _SIGMAS * np.abs(expected))
         candidate = judged & ~hit[_REACH:-_REACH] & (above > _SIGMAS * noise)
-        # A strong spike bends the parabolas of pixels that it is a node of: only the highest is believed, a round each.
-        found = np.flatnonzero(candidate & (above >= _highest_around(np.where(candidate, above, 0.0))))
+        # A strong spike bends the parabolas of pixels that it is a node of: only the highest is believed in a round.
+        found = np.flatnonzero(candidate & (above >= _highest_around(np.where(hit[_REACH:-_REACH], 0.0, above))))
         contrast = _contrast(clean, usable, found + _REACH, max(round(fwhm), _REACH) + _REACH)
         found = found[above[found] > np.hypot(_SIGMAS * noise[found], allowed * contrast)]
         if found.size == 0:
             break
         hit[found + _REACH] = True
-        clean[found + _REACH] = expected[found]
+        clean = _bridged(flux, usable & ~hit)
     for _ in range(_EDGE):
         hit[1:] |= hit[:-1].copy()
         hit[:-1] |= hit[1:].copy()
     return hit & usable
 
 
+def _bridged(flux: _F8, sound: NDArray[np.bool_]) -> _F8:
+    """Return flux [n] with straight lines across what is not sound."""
+    if not sound.any():
+        return np.zeros(flux.size)
+    clean = np.where(sound, flux, 0.0)
+    holes, rest = np.flatnonzero(~sound), np.flatnonzero(sound)
+    clean[holes] = np.interp(holes, rest, flux[rest])
+    return clean
+
+
 def _highest_around(above: _F8) -> _F8:
-    """Return the highest value within reach of each pixel [n]."""
-    padded = np.pad(above, _REACH)
-    highest: _F8 = np.max(np.lib.stride_tricks.sliding_window_view(padded, 2 * _REACH + 1), axis=1)
+    """Return the highest value [n] among the pixels whose parabolas share a node with each pixel's."""
+    highest: _F8 = maximum_filter1d(above, 4 * _REACH + 1, mode="constant")
     return highest
 
 
