@@ -90,7 +90,11 @@ def _build(
             cosmics=survey.cosmics,
             flag_problems=survey.on_error == "flag",
         )
-        _run(config, log, build, task, listing)
+        try:
+            _run(config, log, build, task, listing)
+        except ConfigError:
+            build.discard()  # the answer makes another recipe, which what is begun would contradict
+            raise
         _finish(log, build)
     return path
 

@@ -14,9 +14,11 @@ from starnet_hpc.errors import (
     StarnetError,
 )
 from starnet_hpc.flags import Flag
+from starnet_hpc.kernels.refraction import air_to_vacuum
 from starnet_hpc.observations import write_eso_sdp
 from starnet_hpc.observe import observe
 from starnet_hpc.stores import open_store
+from tests.observations.cases import write_text
 from tests.observe.cases import experiment, star, write_stars
 
 
@@ -71,8 +73,42 @@ def test_a_frame_that_nobody_names_stops_the_stage_whatever_else_may_be_flagged(
     write_stars(tmp_path / "observed", 2, frame=None)
     with pytest.raises(ConfigError, match=r"survey\.frame: .*its header does not say.*set survey\.frame to rest or"):
         observe(experiment(tmp_path))
-    store = open_store(observe(experiment(tmp_path, run="said", survey={"frame": "rest"})), made_by="observe")
+    # In the same run directory: the answer is not taken for a contradiction of the first attempt.
+    store = open_store(observe(experiment(tmp_path, survey={"frame": "rest"})), made_by="observe")
     assert store.column("frame").tolist() == ["rest", "rest"]
+
+
+def test_a_medium_that_nobody_names_stops_the_stage_and_one_that_is_named_is_told(tmp_path: Path) -> None:
+    (tmp_path / "observed").mkdir()
+    wavelength = 5145.0 + 0.02 * np.arange(1600)
+    heading = "# frame: rest\n# wavelength [A] flux"
+    write_text(tmp_path / "observed" / "star.txt", air_to_vacuum(wavelength), star(wavelength), heading=heading)
+    with pytest.raises(ConfigError, match=r"survey\.medium: .*star\.txt: .*set survey\.medium to air or vacuum"):
+        observe(experiment(tmp_path))
+    vacuum = open_store(observe(experiment(tmp_path, survey={"medium": "vacuum"})), made_by="observe")
+    core = np.abs(vacuum.wavelength - 5160.9) < 0.5
+    row = vacuum.read(0, 1)[0]
+    assert vacuum.wavelength[core][np.argmin(row[core])] == pytest.approx(5160.9, abs=0.04)
+    assert vacuum.column("remark").tolist() == [""]
+
+
+def test_topocentric_spectra_are_corrected_if_asked_for(tmp_path: Path) -> None:
+    speed = 25.0
+    wavelength = (5145.0 + 0.02 * np.arange(1600)) * (1.0 - speed / 299_792.458)
+    (tmp_path / "observed").mkdir()
+    write_eso_sdp(
+        tmp_path / "observed" / "star.fits",
+        wavelength,
+        star(5145.0 + 0.02 * np.arange(1600)),
+        frame="topocentric",
+        header={"HIERARCH ESO QC VRAD BARYCOR": speed},
+    )
+    with pytest.raises(ConfigError, match=r"SPECSYS = TOPOCENT.*or to topocentric to have wavelengths corrected"):
+        observe(experiment(tmp_path))
+    store = open_store(observe(experiment(tmp_path, survey={"frame": "topocentric"})), made_by="observe")
+    assert store.column("frame").tolist() == ["barycentric"]
+    core = np.abs(store.wavelength - 5160.9) < 0.5
+    assert store.wavelength[core][np.argmin(store.read(0, 1)[0][core])] == pytest.approx(5160.9, abs=0.04)
 
 
 def test_a_topocentric_header_is_quoted(tmp_path: Path) -> None:
