@@ -18,7 +18,7 @@ class SurveyConfig(Section):
     """Folder with the files; each file's name without its ending is its id, unless a manifest says more."""
     manifest: UserPath | None = None
     """Table (CSV, FITS, Parquet) with columns `path` and, where known, `id`, `snr`, `group`, labels and `e_` labels; or
-    a catalogue with `id` alone, which is looked for as OBJECT in the headers of the files in `path`."""
+    a catalogue with `id` alone, which is looked for in the headers (OBJECT) and names of the files in `path`."""
     frame: Literal["rest", "barycentric", "topocentric"] | None = None
     """Velocity frame of wavelengths; must be said unless headers say it; topocentric: corrected as headers say."""
     medium: Literal["air", "vacuum"] | None = None

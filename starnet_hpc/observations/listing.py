@@ -1,5 +1,6 @@
 """Which spectra a survey consists of: the files of a folder, or the rows of a manifest and what is known of them."""
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -109,9 +110,11 @@ def _from_manifest(found: Table, manifest: Path, base: Path) -> Listing:
 
 
 def _matched(found: Table, catalogue: Path, paths: list[Path]) -> Listing:
-    """Return files with what a catalogue knows of the stars that their headers name (OBJECT), as Gaia-ESO's does."""
+    """Return files with what a catalogue knows of the stars that their headers (OBJECT) or their own names tell."""
     table = found.columns
     names = _unique(_texts(table, "id", catalogue), catalogue, "keep one row of each star")
+    if not names:
+        raise MissingInputError(f"{catalogue}: lists no star")
     rows = {name: row for row, name in enumerate(names)}
     objects = [_object_name(path) for path in paths]
     ids = _unique(
@@ -123,8 +126,8 @@ def _matched(found: Table, catalogue: Path, paths: list[Path]) -> Listing:
     missing = len(rows) - np.count_nonzero(place >= 0)
     if missing == len(rows):
         raise ObservationFormatError(
-            f"{catalogue}: no file's header names (OBJECT) one of its ids, such as {names[0]}; the first file's is "
-            f"{objects[0]!r}: give the catalogue a column `path` instead"
+            f"{catalogue}: no file's header (OBJECT) or own name is one of its ids, such as {names[0]}; the first file "
+            f"is {paths[0].name}, of {objects[0]!r}: give the catalogue a column `path` instead"
         )
 
     def picked(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -154,10 +157,12 @@ def _object_name(path: Path) -> str:
     """Return OBJECT of a FITS file's first header, "" if it cannot be had (reading the file will say why)."""
     if not path.name.lower().endswith(FITS_ENDINGS):
         return ""
-    try:
-        return str(fits.getheader(path, 0).get("OBJECT", "")).strip()
-    except Exception:  # noqa: BLE001 - a damaged file makes astropy raise nearly anything
-        return ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return str(fits.getheader(path, 0).get("OBJECT", "")).strip()
+        except Exception:  # noqa: BLE001 - a damaged file makes astropy raise nearly anything
+            return ""
 
 
 def _texts(table: Mapping[str, Sequence[Any]], name: str, manifest: Path) -> list[str]:

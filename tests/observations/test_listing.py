@@ -177,8 +177,12 @@ def test_a_catalogue_without_paths_is_matched_with_the_headers_of_the_files(tmp_
     write_eso_sdp(tmp_path / "spectra" / "ADP.4.fits", wavelength, np.ones(50), object_name="star A")
     with pytest.raises(ObservationFormatError, match=r"1 occur more than once: star A; several files are of one star"):
         listed(catalogue, path=tmp_path / "spectra")
-    with pytest.raises(ObservationFormatError, match=r"no file's header names \(OBJECT\) one of its ids, such as x"):
+    with pytest.raises(ObservationFormatError, match=r"no file's header \(OBJECT\) or own name .* such as x"):
         listed(csv(tmp_path / "other.csv", {"id": ["x"]}), path=tmp_path / "spectra")
+    with pytest.raises(MissingInputError, match="lists no star"):
+        listed(csv(tmp_path / "none.csv", {"id": []}), path=tmp_path / "spectra")
+    (tmp_path / "spectra" / "x.fits").write_bytes(b"damaged")  # found by its name; reading it will say the rest
+    assert listed(csv(tmp_path / "other.csv", {"id": ["x"], "snr": [9]}), path=tmp_path / "spectra").snr[-1] == 9
 
 
 def test_a_folder_is_searched_for_the_files_of_a_format_or_for_fits_first(tmp_path: Path) -> None:
