@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 
 from starnet_hpc.augment.draws import Draws
 from starnet_hpc.config import AugmentConfig, InstrumentConfig
-from starnet_hpc.instruments import build_instrument
+from starnet_hpc.instruments import Continuum, build_instrument, continuum_for
 from starnet_hpc.kernels.blend import blend
-from starnet_hpc.kernels.continuum import SegmentContinuum
 from starnet_hpc.kernels.forward import ForwardModel, add_noise
 from starnet_hpc.kernels.random import Key, stream
 from starnet_hpc.stores import MappedRows
@@ -37,8 +36,6 @@ class SpectrumRecipe:
 
     def continuum(self, flux: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the continuum [pixels] that step vi divides by."""
-        if self.augment.continuum == "none":
-            return np.ones_like(flux)
         return self._continuum.fit(flux)
 
     @cached_property
@@ -53,12 +50,5 @@ class SpectrumRecipe:
         return ForwardModel(grid, instrument.lower, instrument.upper, instrument.sigma_kms)
 
     @cached_property
-    def _continuum(self) -> SegmentContinuum:
-        instrument = build_instrument(self.instrument)
-        return SegmentContinuum(
-            instrument.wavelength,
-            instrument.strong_lines(),
-            segment=self.augment.continuum_segment,
-            clip=self.augment.continuum_clip,
-            knot_spacing=self.augment.continuum_knot_spacing,
-        )
+    def _continuum(self) -> Continuum:
+        return continuum_for(build_instrument(self.instrument), self.augment)

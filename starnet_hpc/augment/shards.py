@@ -68,8 +68,8 @@ def normalised(recipe: SpectrumRecipe, templates: MappedRows, draws: Draws) -> I
         if not continuum.min() > 0:  # also true for NaN
             template = draws.template[row - draws.start]
             raise StarnetError(
-                f"row {row} (template {template} of grid.zarr): the continuum is not positive everywhere; "
-                f"check augment.continuum_segment, the instrument's strong_lines and the template's flux"
+                f"row {row} (template {template} of grid.zarr): the continuum is not positive everywhere; check "
+                f"augment.continuum and its settings, the instrument's strong_lines and the template's flux"
             )
         yield observed / continuum
 
@@ -85,8 +85,7 @@ def stored(flux: NDArray[np.float32], dtype: str, row: int) -> NDArray[np.floati
     # A relative step of 2^-11 needs normal numbers: the faintest pixels of interest are a hundredth of the brightest.
     if not 100 * float(limits.smallest_normal) <= brightest <= float(limits.max):
         raise StarnetError(
-            f"row {row}: fluxes up to {brightest:.3g} do not fit into {dtype}; "
-            f"set augment.dtype: float32, or have the continuum removed (augment.continuum: clip)"
+            f"row {row}: fluxes up to {brightest:.3g} do not fit into {dtype}; set augment.dtype: float32"
         )
     return to_half(flux) if dtype == "float16" else flux
 

@@ -15,7 +15,7 @@ from starnet_hpc.instruments import Instrument
 from starnet_hpc.labels import training_labels
 from starnet_hpc.stores import Layout, Store
 
-_STAGE_FORMAT = 2
+_STAGE_FORMAT = 3
 """Raised when the same inputs would give another store."""
 
 

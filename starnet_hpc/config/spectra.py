@@ -184,14 +184,17 @@ class AugmentConfig(Section):
     """The Gaussian noise of a pixel is uniform in 0 to this, as a fraction of the spectrum's median flux."""
     zero_fraction_max: Annotated[float, Field(ge=0, lt=1)] = 0.10
     """At most this share of pixels is set to zero, afresh every epoch (augmentation vii)."""
-    continuum: Literal["clip", "none"] = "clip"
-    """How the continuum is removed: asymmetric sigma clipping (appendix A of the paper), or not at all."""
+    continuum: Literal["clip", "smooth", "none"] = "clip"
+    """How the continuum is removed: `clip`, asymmetric sigma clipping (appendix A of the paper); `smooth`, division by
+    a Gaussian-weighted running mean (Ho et al. 2017); `none`, not at all: spectra are divided by their median."""
     continuum_segment: Annotated[float, Field(gt=0)] = 10.0
     """Width of a continuum segment [angstrom]."""
     continuum_clip: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.5, 2.0)
     """Pixels more than these many standard deviations below and above the median are rejected."""
     continuum_knot_spacing: Annotated[float, Field(gt=0)] = 30.0
     """Distance of the knots of the spline through the segments' levels [angstrom]."""
+    continuum_width: Annotated[float, Field(ge=1)] = 50.0
+    """Standard deviation of the Gaussian of `continuum: smooth` [angstrom], as L in the program of Ho et al. (2017)."""
     dtype: Literal["float16", "float32"] = "float16"
     """How fluxes are stored."""
     shard_rows: Annotated[int, Field(ge=1, le=16_384)] = 512

@@ -1,13 +1,17 @@
-"""Spectrographs: described in YAML, turned into pixel edges."""
+"""Spectrographs: described in YAML, turned into pixel edges; and the continuum of spectra on their pixels."""
 
+from starnet_hpc.instruments.continuum import CONTINUUM_SETTINGS, Continuum, continuum_for
 from starnet_hpc.instruments.instrument import Instrument, build_instrument, load_instrument, shipped_instruments
 from starnet_hpc.instruments.listing import details, overview
 from starnet_hpc.instruments.pixels import C_KMS
 
 __all__ = [
+    "CONTINUUM_SETTINGS",
     "C_KMS",
+    "Continuum",
     "Instrument",
     "build_instrument",
+    "continuum_for",
     "details",
     "load_instrument",
     "overview",

@@ -58,7 +58,7 @@ class SegmentContinuum:
         least = np.ceil(_LEAST_SHARE * np.minimum(self._last - self._first, width))
         self._least = np.maximum(least, LEAST_PIXELS).astype(np.int64)
         self._depth = int(counts.max(initial=1))
-        self._arms = _arms(wavelength, segment)
+        self._arms = arms_of(wavelength, segment)
         # A segment's level stands for the mean wavelength of the pixels it may use.
         centres = [
             wavelength[a:b][self._allowed[a:b]].mean() if n else 0.5 * (wavelength[a] + wavelength[b - 1])
@@ -147,8 +147,9 @@ def _penalty(knots: _F8, degree: int) -> _F8:
     return penalty
 
 
-def _arms(wavelength: _F8, segment: float) -> list[tuple[int, int]]:
-    breaks = np.flatnonzero(np.diff(wavelength) > segment) + 1
+def arms_of(wavelength: _F8, gap: float) -> list[tuple[int, int]]:
+    """Return first pixel and end of each arm: steps wider than `gap` (angstrom) between pixels separate them."""
+    breaks = np.flatnonzero(np.diff(wavelength) > gap) + 1
     ends = [0, *breaks.tolist(), wavelength.size]
     return list(pairwise(ends))
 
@@ -157,7 +158,7 @@ def _segments(wavelength: _F8, segment: float) -> tuple[_I8, _I8]:
     """Return first pixel and end of each segment: equal widths near `segment`, by wavelength, that fill each arm."""
     first: list[int] = []
     last: list[int] = []
-    for low, high in _arms(wavelength, segment):
+    for low, high in arms_of(wavelength, segment):
         arm = wavelength[low:high]
         count = max(1, round((arm[-1] - arm[0]) / segment))
         ends = low + np.searchsorted(arm, np.linspace(arm[0], arm[-1], count + 1)[1:-1])

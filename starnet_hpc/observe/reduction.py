@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from starnet_hpc.config import AugmentConfig, InstrumentConfig
 from starnet_hpc.errors import CoverageError, ResolutionError
 from starnet_hpc.flags import Flag
-from starnet_hpc.instruments import C_KMS, Instrument, build_instrument
-from starnet_hpc.kernels.continuum import SegmentContinuum
+from starnet_hpc.instruments import C_KMS, Continuum, Instrument, build_instrument, continuum_for
 from starnet_hpc.kernels.rebin import pixel_edges, rebin
 from starnet_hpc.observations import ObservedSpectrum
 from starnet_hpc.observe.cosmics import cosmic_spikes
@@ -42,6 +41,21 @@ class SurveyRow:
 
 
 @dataclass(frozen=True)
+class Found:
+    """An observed spectrum on the instrument's pixels, before its continuum is removed; arrays [pixels]."""
+
+    flux: NDArray[np.float32]
+    """In units of its median."""
+    continuum: NDArray[np.float32]
+    """In the same unit; NaN where nothing can be told."""
+    usable: NDArray[np.bool_]
+    snr: float
+    """Signal-to-noise ratio a pixel; NaN if unknown."""
+    cosmics: int
+    """Observed pixels, within the instrument's range, that cosmic particles spoilt."""
+
+
+@dataclass(frozen=True)
 class Reduction:
     """What all spectra of a survey go through."""
 
@@ -60,11 +74,16 @@ class Reduction:
             CoverageError: not one pixel of the instrument is covered.
             ResolutionError: its pixels are too wide for the instrument.
         """
+        found = self.found(spectrum, snr, cosmics=cosmics)
+        normalised = np.divide(found.flux, found.continuum, out=np.zeros_like(found.flux), where=found.usable)
+        return self._masked(normalised, found.usable, found.snr, found.cosmics)
+
+    def found(self, spectrum: ObservedSpectrum, snr: float, *, cosmics: bool = True) -> Found:
+        """Return a spectrum on the instrument's pixels beside its continuum; arguments and errors as for `row`."""
         observed = self._part(spectrum)
         flux, usable, hits = self._on_pixels(observed, cosmics)
-        best = self._snr(observed, snr)
-        normalised, usable = self._normalised(flux, usable)
-        return self._masked(normalised, usable, best, hits)
+        continuum = self._continuum.fit(flux, usable)
+        return Found(flux, continuum, usable & (continuum > 0), self._snr(observed, snr), hits)
 
     def nothing(self, flag: Flag) -> SurveyRow:
         """Return the row of a spectrum that cannot be used: all zeros, with a flag that says why."""
@@ -113,7 +132,7 @@ class Reduction:
         mean, share = rebin(edges, flux, bad, self.instrument.lower, self.instrument.upper)
         usable = (share <= MAX_BAD_SHARE) & (mean > 0)
         # In units of the median, since float32 has no room for every unit of flux.
-        if self.augment.continuum != "none" and usable.any():
+        if usable.any():
             mean /= np.median(mean[usable])
         return mean.astype(np.float32), usable, hits
 
@@ -125,16 +144,6 @@ class Reduction:
         # One after the other, the costly one last.
         known = next((snr for snr in estimates if np.isfinite(snr) and snr > 0), None)
         return known if known is not None else snr_from_scatter(observed.flux, good)
-
-    def _normalised(
-        self, flux: NDArray[np.float32], usable: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Return flux over continuum [pixels], and the pixels that may be used and have a continuum."""
-        if self.augment.continuum == "none":
-            return flux, usable
-        continuum = self._continuum.fit(flux, usable)
-        usable = usable & (continuum > 0)
-        return np.divide(flux, continuum, out=np.zeros_like(flux), where=usable), usable
 
     def _masked(self, normalised: NDArray[np.float32], usable: NDArray[np.bool_], snr: float, hits: int) -> SurveyRow:
         if not usable.any():
@@ -153,14 +162,8 @@ class Reduction:
         return self.instrument.tellurics()
 
     @cached_property
-    def _continuum(self) -> SegmentContinuum:
-        return SegmentContinuum(
-            self.instrument.wavelength,
-            self.instrument.strong_lines(),
-            segment=self.augment.continuum_segment,
-            clip=self.augment.continuum_clip,
-            knot_spacing=self.augment.continuum_knot_spacing,
-        )
+    def _continuum(self) -> Continuum:
+        return continuum_for(self.instrument, self.augment)
 
 
 @lru_cache(maxsize=2)

@@ -11,7 +11,7 @@ from starnet_hpc.config import ExperimentConfig, SurveyConfig
 from starnet_hpc.errors import ConfigError, InterruptedRunError, ObservationFormatError
 from starnet_hpc.flags import Flag
 from starnet_hpc.grids.fitsfile import file_size
-from starnet_hpc.instruments import Instrument, load_instrument
+from starnet_hpc.instruments import CONTINUUM_SETTINGS, Instrument, load_instrument
 from starnet_hpc.interrupts import stop_requests
 from starnet_hpc.labels import LABELS
 from starnet_hpc.observations import Declared, Listing, listing_of
@@ -105,9 +105,7 @@ def _recipe(config: ExperimentConfig, survey: SurveyConfig, instrument: Instrume
     return {
         "stage": f"observe {_STAGE_FORMAT}",
         "instrument": instrument.recipe(),
-        "continuum": config.augment.model_dump(
-            mode="json", include={"continuum", "continuum_segment", "continuum_clip", "continuum_knot_spacing", "dtype"}
-        ),
+        "continuum": config.augment.model_dump(mode="json", include={*CONTINUUM_SETTINGS, "dtype"}),
         "survey": survey.model_dump(
             mode="json", include={"format", "frame", "medium", "cosmics", "on_error", "shard_rows"}
         ),

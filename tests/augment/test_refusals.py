@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from starnet_hpc.augment import augment
+from starnet_hpc.augment.shards import stored
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import CoverageError, GridFormatError, MissingInputError, StarnetError, StoreMismatchError
 from starnet_hpc.stores import building, is_complete, open_store
-from tests.augment.cases import INSTRUMENT, experiment, write_grid
+from tests.augment.cases import INSTRUMENT, TEMPLATES, experiment, write_grid
 
 
 def test_a_missing_grid_names_the_command_that_makes_it(tmp_path: Path) -> None:
@@ -88,14 +89,20 @@ def test_another_grid_is_a_contradiction(tmp_path: Path, ready: ExperimentConfig
         augment(ready)
 
 
-def test_fluxes_beyond_half_precision_are_refused_with_the_remedy(tmp_path: Path) -> None:
-    """Fluxes of 1e7 erg would become infinite, and of 1e-9 nothing."""
-    for scale in (1e7, 1e-9):
-        config = experiment(tmp_path / f"run{scale}", augment={"continuum": "none"})
-        write_grid(config, scale=scale)
-        with pytest.raises(StarnetError, match=r"row 0: fluxes up to .* float16; set augment\.dtype: float32"):
-            augment(config)
-        assert not is_complete(config.store("train"))
+@pytest.mark.parametrize("flux", [1e7, 1e-9])
+def test_fluxes_beyond_half_precision_are_refused_with_the_remedy(flux: float) -> None:
+    """Values of 1e7 would become infinite, and of 1e-9 nothing."""
+    with pytest.raises(StarnetError, match=r"row 7: fluxes up to .* float16; set augment\.dtype: float32"):
+        stored(np.full(5, flux, dtype=np.float32), "float16", row=7)
+
+
+@pytest.mark.parametrize("scale", [1e12, 1e-12])
+@pytest.mark.parametrize("continuum", ["clip", "smooth", "none"])
+def test_no_unit_of_the_fluxes_is_too_large_or_too_small(tmp_path: Path, scale: float, continuum: str) -> None:
+    config = experiment(tmp_path / "run", augment={"continuum": continuum, "n_train": 16, "n_valid": 1, "n_test": 1})
+    write_grid(config, scale=scale)
+    augment(config)
+    assert is_complete(config.store("train"))
 
 
 def test_a_template_without_light_is_named(tmp_path: Path) -> None:
@@ -117,9 +124,9 @@ def test_workers_that_outlive_an_experiment_do_not_take_its_templates_for_those_
 ) -> None:
     """Two experiments, one after the other in the same folder, on workers that keep templates open."""
     found = []
-    for scheduler, scale in ((dask_scheduler, 1.0), (dask_scheduler, 2.0), ("local", 2.0)):
-        config = experiment(tmp_path / "run", augment={"scheduler": scheduler, "continuum": "none", "dtype": "float32"})
-        write_grid(config, scale=scale)
+    for scheduler, rotated in ((dask_scheduler, 0), (dask_scheduler, 1), ("local", 1)):
+        config = experiment(tmp_path / "run", augment={"scheduler": scheduler})
+        write_grid(config, templates=TEMPLATES + rotated)
         augment(config)
         found.append(open_store(config.store("test"), made_by="augment").read(0, 24))
         config.run_dir.rename(tmp_path / f"run{len(found)}")

@@ -1,5 +1,6 @@
 """What `augment` writes: spectra that are functions of their rows alone, with labels that belong to them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ from scipy.stats import kstest, norm
 
 from starnet_hpc.augment import augment
 from starnet_hpc.augment.draws import SPLITS
+from starnet_hpc.augment.splits import plan_splits
 from starnet_hpc.config import ExperimentConfig
+from starnet_hpc.errors import StoreMismatchError
 from starnet_hpc.instruments import load_instrument
 from starnet_hpc.stores import open_store
 from tests.augment.cases import LABELS, experiment, flux, same_stores, write_grid
@@ -18,22 +21,17 @@ def column(config: ExperimentConfig, split: str, name: str) -> np.ndarray:
     return open_store(config.store(split), made_by="augment").column(name)
 
 
-def noise_pixels(run_dir: Path, **augmentation: object) -> dict[str, np.ndarray]:
-    """Return the noise [rows, pixels] of each store in units of its sigma: noisy minus noiseless, same draws."""
-    found = {}
-    for noise in (0.05, 0.0):
-        settings = {"continuum": "none", "dtype": "float32", "noise_max": noise, **augmentation}
-        config = experiment(run_dir / str(noise), augment=settings)
-        write_grid(config)
-        augment(config)
-        found[noise] = {split: flux(config, split).astype(float) for split in SPLITS}
-        if noise:
-            sigma = {split: column(config, split, "draws/noise") for split in SPLITS}
-    return {
-        split: (found[0.05][split] - found[0.0][split])
-        / (sigma[split][:, None] * np.median(found[0.0][split], axis=1, keepdims=True))
-        for split in SPLITS
-    }
+def noise_pixels(config: ExperimentConfig) -> np.ndarray:
+    """Return the noise [rows of all stores, pixels] in units of its sigma: noisy minus noiseless, same draws."""
+    grid = open_store(config.store("grid"), made_by="ingest")
+    templates, found = grid.mapped_rows(), []
+    for split in plan_splits(config, grid, load_instrument(config.instrument)):
+        quiet = replace(split.draws, noise=np.zeros_like(split.draws.noise))
+        for row in range(split.layout.rows):
+            noisy = split.spectra.observed(templates, split.draws, row)
+            clean = split.spectra.observed(templates, quiet, row)
+            found.append((noisy - clean) / (split.draws.noise[row] * np.median(clean)))
+    return np.array(found, dtype=np.float64)
 
 
 def test_rows_are_the_same_for_four_workers_and_larger_shards(
@@ -61,9 +59,8 @@ def test_no_two_rows_are_alike_even_of_the_same_template(finished_run: Experimen
     assert np.unique(everything, axis=0).shape[0] == everything.shape[0] == 96 + 24 + 24
 
 
-def test_pixel_noise_is_normal_and_independent_between_rows_and_stores(tmp_path: Path) -> None:
-    noise = noise_pixels(tmp_path)
-    everything = np.concatenate(list(noise.values()))
+def test_pixel_noise_is_normal_and_independent_between_rows_and_stores(finished_run: ExperimentConfig) -> None:
+    everything = noise_pixels(finished_run)
     rows, pixels = everything.shape
     assert kstest(everything.ravel(), norm.cdf).pvalue > 1e-3  # the seed is fixed; see test_draws
     assert everything.std() == pytest.approx(1.0, abs=5.0 / np.sqrt(2 * everything.size))
@@ -104,18 +101,27 @@ def test_the_continuum_of_normalised_spectra_is_at_one(finished_run: ExperimentC
     assert np.abs(brightest - 1.0).max() < 0.1  # up to 7 % noise a pixel
 
 
-def test_without_continuum_removal_fluxes_keep_their_unit(tmp_path: Path) -> None:
+def test_without_continuum_removal_spectra_keep_their_slope_and_have_a_median_of_one(tmp_path: Path) -> None:
     config = experiment(tmp_path / "run", augment={"continuum": "none", "noise_max": 0.0, "dtype": "float32"})
-    write_grid(config)
+    write_grid(config, scale=1e7)  # fluxes far from one
     augment(config)
-    store = open_store(config.store("test"), made_by="augment")
-    wavelength = load_instrument(config.instrument).wavelength
-    teff, vrad = store.column("labels")[:, 0], store.column("draws/vrad")
-    ceiling = (teff / 5777.0) ** 4 * (1.0 + 2e-3 * (wavelength[-1] * (1 - vrad / 299_792.458) - 5170.0))
-    # Lines only ever take away; 0.8 A apart and up to 0.86 A (50 km/s) broad they leave little of it untouched.
-    highest = flux(config, "test")[:, -100:].max(axis=1)
-    assert (highest < ceiling * 1.0005).all()
-    assert np.allclose(highest, ceiling, rtol=0.05)
+    fluxes = flux(config, "test").astype(float)
+    np.testing.assert_allclose(np.median(fluxes, axis=1), 1.0, rtol=1e-6)
+    # The continuum rises by 2e-3 an angstrom; lines 0.8 A apart leave little of it untouched, more on some stretches.
+    slope = fluxes[:, -100:].max(axis=1) / fluxes[:, :100].max(axis=1)
+    np.testing.assert_allclose(slope, 1.0 + 2e-3 * 35.0, rtol=0.05)
+
+
+def test_a_running_mean_leaves_a_mean_of_one_everywhere(tmp_path: Path) -> None:
+    settings = {"continuum": "smooth", "continuum_width": 3.0, "dtype": "float32"}
+    config = experiment(tmp_path / "run", augment=settings)
+    write_grid(config, scale=1e7)
+    augment(config)
+    parts = flux(config, "test").astype(float).reshape(24, 4, 200)  # 10 A each
+    np.testing.assert_allclose(parts.mean(axis=2), 1.0, atol=0.05)
+    wider = experiment(config.run_dir, augment={**settings, "continuum_width": 30.0})
+    with pytest.raises(StoreMismatchError, match=r"augment\.continuum_width: 3\.0 -> 30\.0"):
+        augment(wider)
 
 
 def test_half_precision_is_the_rounded_single_precision(finished_run: ExperimentConfig, tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from starnet_hpc.augment.recipe import SpectrumRecipe
 from starnet_hpc.errors import StoreMismatchError
 from starnet_hpc.flags import Flag
-from starnet_hpc.kernels.continuum import SegmentContinuum
 from starnet_hpc.observations import write_eso_sdp
 from starnet_hpc.observe import observe
 from starnet_hpc.stores import Store, open_store
@@ -43,19 +43,14 @@ def test_every_file_is_a_row_with_its_columns(tmp_path: Path) -> None:
     assert np.isnan(store.column("reference")).all()
 
 
-def test_an_observed_spectrum_is_normalised_exactly_as_training_normalises_it(tmp_path: Path) -> None:
-    config = experiment(tmp_path)
+@pytest.mark.parametrize("continuum", ["clip", "smooth", "none"])
+def test_an_observed_spectrum_is_normalised_exactly_as_training_normalises_it(tmp_path: Path, continuum: str) -> None:
+    settings = {"continuum": continuum, "continuum_width": 4.0}
+    config = experiment(tmp_path, augment=settings)
     pixels = instrument(config)
     flux = star(pixels.wavelength).astype(np.float32)
-    store = opened(observe(experiment(one(tmp_path, flux))))
-    settings = config.augment
-    continuum = SegmentContinuum(
-        pixels.wavelength,
-        pixels.strong_lines(),
-        segment=settings.continuum_segment,
-        clip=settings.continuum_clip,
-        knot_spacing=settings.continuum_knot_spacing,
-    ).fit(flux)
+    store = opened(observe(experiment(one(tmp_path, flux), augment=settings)))
+    continuum = SpectrumRecipe(1, "test", pixels.config, config.augment, (5140.0, 5180.0, 3000)).continuum(flux)
     # Training divides counts, observing counts over their median: float32 rounding apart, the same.
     np.testing.assert_allclose(store.read(0, 1)[0], flux / continuum, rtol=2e-6)
 
