@@ -1,6 +1,7 @@
 """INTRIGOSS: one FITS file a spectrum, labels in the primary header, samples in the table of HDU 1.
 
-Franchini et al. (2018), ApJ 862, 146. 4830-5400 A in air; the fluxes are at the stellar surface.
+Franchini et al. (2018), ApJ 862, 146. 4830-5400 A in air; the fluxes are at the stellar surface. A third column, which
+the archive's files lack, may hold the true continuum in the unit of the flux.
 """
 
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ from starnet_hpc.labels import GRID_LABELS
 
 _KEYWORDS = {"teff": "TEFF", "logg": "LOG_G", "feh": "FEH", "afe": "ALPHA"}
 _MICROTURBULENCE = "VT"
-_WAVELENGTH, _FLUX = "wavelength", "surface_flux"
+_WAVELENGTH, _FLUX, _CONTINUUM = "wavelength", "surface_flux", "continuum"
 _ANGSTROM = {"", "angstrom", "angstroms", "a", "aa", "0.1 nm", "0.1nm"}
 
 
@@ -51,16 +52,18 @@ class Intrigoss:
         """
         path = source.path
         with foreign_errors(path, GridFormatError):
-            plain = plain_columns(path, (_WAVELENGTH, _FLUX))
+            plain = plain_columns(path, (_WAVELENGTH, _FLUX), optional=_CONTINUUM)
             if plain is not None:
                 wavelength, flux = plain.values
-                return _template(source, plain.header, wavelength, flux, plain.units[0])
+                return _template(source, plain.header, wavelength, flux, plain.optional, plain.units[0])
         with opened_fits(path, GridFormatError) as hdus:
             table = hdu_at(hdus, 1, path, GridFormatError)
             wavelength = column(table, (_WAVELENGTH,), path, GridFormatError)
             flux = column(table, (_FLUX,), path, GridFormatError)
+            known = find_column(table, (_CONTINUUM,)) is not None
+            continuum = column(table, (_CONTINUUM,), path, GridFormatError) if known else None
             unit = str(table.columns[find_column(table, (_WAVELENGTH,))].unit or "")
-            return _template(source, hdus[0].header, wavelength, flux, unit)
+            return _template(source, hdus[0].header, wavelength, flux, continuum, unit)
 
 
 def write_intrigoss(folder: Path, template: TemplateSpectrum, *, overwrite: bool = False) -> Path:
@@ -68,7 +71,7 @@ def write_intrigoss(folder: Path, template: TemplateSpectrum, *, overwrite: bool
 
     Args:
         folder: an existing folder.
-        template: with all four grid labels; `extra["vmicro"]` [km/s] is 1 if absent.
+        template: with all four grid labels; `extra["vmicro"]` [km/s] is 1 if absent; its continuum goes with it.
         overwrite: replace a file of the same name instead of refusing to.
 
     Raises:
@@ -87,18 +90,23 @@ def write_intrigoss(folder: Path, template: TemplateSpectrum, *, overwrite: bool
     for name, key in _KEYWORDS.items():
         head.header[key] = float(template.labels[name])
     head.header[_MICROTURBULENCE] = float(vmicro)
-    table = fits.BinTableHDU.from_columns(
-        [
-            fits.Column(_WAVELENGTH, "D", "Angstrom", array=template.wavelength),
-            fits.Column(_FLUX, "E" if template.flux.dtype == np.float32 else "D", array=template.flux),
-        ]
-    )
-    write_fits(path, [head, table])
+    columns = [
+        fits.Column(_WAVELENGTH, "D", "Angstrom", array=template.wavelength),
+        fits.Column(_FLUX, "E" if template.flux.dtype == np.float32 else "D", array=template.flux),
+    ]
+    if template.continuum is not None:
+        columns.append(fits.Column(_CONTINUUM, "E", array=template.continuum.astype(np.float32)))
+    write_fits(path, [head, fits.BinTableHDU.from_columns(columns)])
     return path
 
 
 def _template(
-    source: TemplateSource, header: Any, wavelength: NDArray[np.float64], flux: NDArray[np.float64], unit: str
+    source: TemplateSource,
+    header: Any,
+    wavelength: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    continuum: NDArray[np.float64] | None,
+    unit: str,
 ) -> TemplateSpectrum:
     path = source.path
     labels = {name: number(header, key, path, GridFormatError) for name, key in _KEYWORDS.items()}
@@ -106,7 +114,7 @@ def _template(
     extra = {"vmicro": number(header, _MICROTURBULENCE, path, GridFormatError)} if has_vmicro else {}
     if unit.strip().lower() not in _ANGSTROM:
         raise GridFormatError(f"{path}: column {_WAVELENGTH} is in {unit!r}; INTRIGOSS files are in Angstrom")
-    return check_template(TemplateSpectrum(wavelength, flux, labels, source.name, extra), path)
+    return check_template(TemplateSpectrum(wavelength, flux, labels, source.name, extra, continuum=continuum), path)
 
 
 def _file_name(labels: Mapping[str, float], vmicro: float) -> str:

@@ -31,18 +31,20 @@ class PlainColumns:
     """The columns asked for [rows]."""
     units: tuple[str, ...]
     """Their units, "" where there is none."""
+    optional: NDArray[np.float64] | None
+    """The column asked for if it is there [rows]."""
 
 
-def plain_columns(path: Path, names: tuple[str, ...]) -> PlainColumns | None:
-    """Return columns by their exact names; None unless the file is as plain as can be."""
+def plain_columns(path: Path, names: tuple[str, ...], optional: str = "") -> PlainColumns | None:
+    """Return columns by their exact names, and one more if it is there; None unless the file is as plain as can be."""
     try:
         raw = path.read_bytes()
-        return _columns(raw, names)
+        return _columns(raw, names, optional)
     except Exception:  # noqa: BLE001 - whatever is odd about the file, astropy's way finds out and says it
         return None
 
 
-def _columns(raw: bytes, names: tuple[str, ...]) -> PlainColumns | None:
+def _columns(raw: bytes, names: tuple[str, ...], optional: str) -> PlainColumns | None:
     end = _header_end(raw, 0)
     data = _header_end(raw, end)
     header = fits.Header.fromstring(raw[:end])
@@ -51,7 +53,8 @@ def _columns(raw: bytes, names: tuple[str, ...]) -> PlainColumns | None:
         return None
     rows = np.frombuffer(raw, dtype=layout.dtype, count=layout.rows, offset=data)
     values = tuple(rows[name].astype(np.float64) for name in names)
-    return PlainColumns(header, values, tuple(layout.units[name] for name in names))
+    more = rows[optional].astype(np.float64) if optional in layout.units else None
+    return PlainColumns(header, values, tuple(layout.units[name] for name in names), more)
 
 
 @dataclass(frozen=True)

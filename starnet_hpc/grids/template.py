@@ -101,8 +101,22 @@ def check_template(template: TemplateSpectrum, path: Path) -> TemplateSpectrum:
             f"{path}: flux[{row}] at {wavelength[row]:.3f} A is {flux[row]:g}; fluxes must be positive and finite: "
             f"get the file again, or leave it out (grid.on_error: skip)"
         )
+    if template.continuum is not None:
+        _check_continuum(template.continuum, wavelength, path)
     _check_labels(template.labels, path)
     return template
+
+
+def _check_continuum(continuum: NDArray[np.floating[Any]], wavelength: NDArray[np.float64], path: Path) -> None:
+    if continuum.shape != wavelength.shape:
+        raise GridFormatError(f"{path}: a continuum of shape {continuum.shape} for {wavelength.size} samples")
+    wrong = ~(continuum > 0) | ~np.isfinite(continuum)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise GridFormatError(
+            f"{path}: continuum[{row}] at {wavelength[row]:.3f} A is {continuum[row]:g}; it must be positive and "
+            f"finite: get the file again, or leave the column out"
+        )
 
 
 def _check_wavelength(wavelength: NDArray[np.float64], path: Path) -> None:

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from starnet_hpc.errors import CoverageError, GridFormatError, MissingInputError, ResolutionError, StarnetError
 from starnet_hpc.grids import GridReader, TemplateSource, reader_for
+from starnet_hpc.ingest.continuum import continuum_at, continuum_nodes
 from starnet_hpc.instruments import C_KMS
 
 UNUSABLE = (GridFormatError, CoverageError, ResolutionError, MissingInputError)
@@ -44,6 +45,8 @@ class Entry:
     """Finest step of the samples within the range [km/s]."""
     vmicro: float = float("nan")
     """Microturbulence, where the file says it [km/s]: no label, but templates that differ in it are no duplicates."""
+    continuum: tuple[NDArray[np.float32], float] | None = field(default=None, compare=False)
+    """From `continuum_at`, where the file knows its true continuum."""
     inside_cut: bool = True
     folder: int = 0
     """Which of the grid's folders it is from: 0 is the grid's own."""
@@ -108,7 +111,8 @@ def _examine(reader: GridReader, source: TemplateSource, need: Requirement, step
         if any(not low <= template.labels[name] <= high for name, low, high in need.cut):
             return Entry(source, labels, inside_cut=False)
         vmicro = float(template.extra.get("vmicro", float("nan")))
-        return Entry(source, labels, steps.finest(template.wavelength, source), vmicro)
+        step = steps.finest(template.wavelength, source)
+        return Entry(source, labels, step, vmicro, continuum_at(template, continuum_nodes(need.low, need.high)))
     except UNUSABLE as problem:
         return Entry(source, problem=problem)
 

@@ -15,6 +15,7 @@ from starnet_hpc.errors import GridFormatError, InterruptedRunError
 from starnet_hpc.grids import TemplateSource
 from starnet_hpc.grids.fitsfile import file_size
 from starnet_hpc.ingest.census import Block, Census, Entry, Requirement, advised, usable
+from starnet_hpc.ingest.continuum import ACCURACY, continuum_columns, continuum_nodes
 from starnet_hpc.ingest.folders import GridFolder, extra_recipe, grid_folders
 from starnet_hpc.ingest.shards import Shard, ShardWriter
 from starnet_hpc.ingest.summary import summarise, table
@@ -182,6 +183,9 @@ def _write(
     if len(folders) > 1:
         columns["weight"] = np.array([folders[entry.folder].weight for entry in entries], dtype=np.float64)
     summary = summarise(labels, reader.label_names)
+    continua = [entry.continuum for entry in entries]
+    columns |= continuum_columns(continua, continuum_nodes(need.low, need.high))
+    _say_continua(log, continua)
     with building(
         config.store("grid"),
         recipe={**recipe, "templates": provenance.digest_recipe({"names": names, "labels": labels.tolist()})},
@@ -209,6 +213,20 @@ def _write(
         log.info("%d of them from %s, each used %g times as often as the others", count, folder.path, folder.weight)
     log.info("finest native step %.3f km/s, step of the store %.3f km/s", native, C_KMS * ln_step)
     log.info("%s: %d x %d samples, %.2f to %.2f A", build.path, len(names), wavelength.size, need.low, need.high)
+
+
+def _say_continua(log: StageLog, continua: Sequence[tuple[NDArray[np.float32], float] | None]) -> None:
+    errors = [known[1] for known in continua if known]
+    if not errors:
+        return
+    log.info("true continua of %d of %d templates are known", len(errors), len(continua))
+    if max(errors) > ACCURACY:
+        log.warning(
+            "true continua are kept every 5 A: in between they are off by up to %.2g (more than %g in %d templates)",
+            max(errors),
+            ACCURACY,
+            sum(error > ACCURACY for error in errors),
+        )
 
 
 def _write_shards(

@@ -99,9 +99,12 @@ def _write_grid(folder: Path, log: StageLog) -> None:
         labels, continuum = data["labels"], data["continuum"]
     with log.bar("grid: INTRIGOSS files", labels.shape[0], "files") as bar:
         for (teff, logg, feh, afe, vmicro), spectrum, levels in zip(labels, normalised, continuum, strict=True):
-            flux = spectrum * np.interp(wavelength, nodes, levels).astype(np.float32)
+            true = np.interp(wavelength, nodes, levels).astype(np.float32)
             named = {"teff": float(teff), "logg": float(logg), "feh": float(feh), "afe": float(afe)}
-            write_intrigoss(folder, TemplateSpectrum(wavelength, flux, named, "quickstart", {"vmicro": float(vmicro)}))
+            extra = {"vmicro": float(vmicro)}
+            write_intrigoss(
+                folder, TemplateSpectrum(wavelength, spectrum * true, named, "quickstart", extra, continuum=true)
+            )
             bar.advance(1)
     done.touch()
 

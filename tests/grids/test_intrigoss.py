@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,32 @@ def test_what_is_written_is_read_back_exactly(
     assert back.labels == made.labels
     assert back.extra == {"vmicro": 1.7}
     assert back.source == path.name
+
+
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "by astropy"])
+def test_a_true_continuum_goes_with_the_template(tmp_path: Path, compressed: bool) -> None:
+    made = template()
+    continuum = np.linspace(2e7, 3e7, made.flux.size)
+    path = write_intrigoss(tmp_path, replace(made, continuum=continuum))
+    if compressed:
+        path = path.with_suffix(".fits.gz")
+        path.write_bytes(gzip.compress(path.with_suffix("").read_bytes()))
+    back = read(path)
+    assert back.continuum is not None
+    np.testing.assert_allclose(back.continuum, continuum, rtol=1e-7)
+    np.testing.assert_array_equal(back.flux, made.flux)
+
+
+def test_files_without_a_continuum_have_none(good: Path) -> None:
+    assert read(good).continuum is None
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0, -1.0, np.inf])
+def test_a_continuum_that_is_none_is_refused(tmp_path: Path, value: float) -> None:
+    path = write_intrigoss(tmp_path, replace(template(), continuum=np.ones(template().flux.size)))
+    _set("continuum", 17, value)(path)
+    with pytest.raises(GridFormatError, match=r"continuum\[17\] at 5140.850 A is .*leave the column out"):
+        read(path)
 
 
 def test_names_are_those_of_the_archive(tmp_path: Path) -> None:
