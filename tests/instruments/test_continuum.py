@@ -43,7 +43,7 @@ def test_each_setting_acts_on_its_kind_and_on_no_other(change: dict[str, object]
 def test_what_each_kind_finds() -> None:
     flux = spectrum()
     response = 1e5 * (1.0 + 4e-3 * (INSTRUMENT.wavelength - 5050.0))
-    np.testing.assert_allclose(continuum(flux), response, rtol=0.02)  # above the lines
+    np.testing.assert_allclose(continuum(flux), response, rtol=0.03)  # half a segment tilts by 2.5 %
     # The mean of them: 80 % at 1, 20 % at a half; the ends see only one side of the slope.
     middle = slice(600, 1400)
     smooth = continuum(flux, continuum="smooth", continuum_width=5.0)
