@@ -11,6 +11,11 @@ from starnet_hpc.kernels.random import permutation, stream, uniforms
 
 SPLITS = ("train", "valid", "test")
 
+SNR_DEFINITION = (
+    "median flux of the noiseless spectrum over the standard deviation of a pixel's noise, before the continuum is "
+    "removed: 1 / draws/noise"
+)
+
 _ROUNDING = 1e-9
 """Shares of rows that differ by less from a whole number are meant to be one."""
 
@@ -41,6 +46,11 @@ class Draws:
         """Median flux over the noise of a pixel [n]; infinite without noise."""
         with np.errstate(divide="ignore"):
             return np.float32(1.0) / self.noise
+
+    def snr_quantiles(self) -> dict[str, float | None]:
+        """Return the S/N below which 5, 25, 50, 75 and 95 % of the rows lie; None where it is infinite."""
+        noise = {share: float(np.quantile(self.noise, 1.0 - share / 100.0)) for share in (5, 25, 50, 75, 95)}
+        return {f"{share} %": 1.0 / value if value > 0 else None for share, value in noise.items()}
 
     def of(self, row: int) -> dict[str, float]:
         """Return what is drawn for a row of the store besides its template, by name."""

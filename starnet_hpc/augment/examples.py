@@ -6,22 +6,25 @@ from pathlib import Path
 import numpy as np
 
 from starnet_hpc.augment.splits import Split
+from starnet_hpc.augment.truth import true_continua
 from starnet_hpc.stores import Store, write_atomically
 
 _EXAMPLES = 8
 
 
 def keep_examples(path: Path, split: Split, grid: Store) -> None:
-    """Write `examples.npz`: wavelength, flux and continuum of some rows of a split, their labels and S/N."""
+    """Write `examples.npz`: wavelength, flux, continuum (found and true), labels and S/N of some rows of a split."""
     rows = np.unique(np.linspace(0, split.layout.rows - 1, _EXAMPLES).astype(int))
     templates, draws = grid.mapped_rows(), split.draws
     flux = np.stack([split.spectra.observed(templates, draws, row) for row in rows.tolist()])
+    truth = true_continua(grid)
     buffer = io.BytesIO()
     np.savez(
         buffer,
         wavelength=split.wavelength,
         flux=flux,
         continuum=np.stack([split.spectra.continuum(spectrum) for spectrum in flux]),
+        true_continuum=np.stack([truth.of(draws, row, split.wavelength) for row in rows.tolist()]),
         labels=split.labels[rows],
         snr=draws.snr[rows],
         row=rows,

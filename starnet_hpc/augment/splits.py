@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starnet_hpc.augment.between import SPLIT, NodeCells, node_cells
-from starnet_hpc.augment.draws import SPLITS, Draws, draw, split_templates
+from starnet_hpc.augment.draws import SNR_DEFINITION, SPLITS, Draws, draw, split_templates
 from starnet_hpc.augment.recipe import SpectrumRecipe
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.instruments import Instrument
@@ -66,6 +66,8 @@ class Split:
             "label_std": self.labels.std(axis=0).tolist(),
             "label_min": self.labels.min(axis=0).tolist(),
             "label_max": self.labels.max(axis=0).tolist(),
+            "snr_definition": SNR_DEFINITION,
+            "snr_quantiles": self.draws.snr_quantiles(),
         }
         if self.between is not None:
             attributes["between_nodes"] = self.between.facts

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, ExitStack
 import numpy as np
 
 from starnet_hpc import parallel
+from starnet_hpc.augment.bias import keep_continuum_bias
 from starnet_hpc.augment.draws import Draws
 from starnet_hpc.augment.examples import keep_examples
 from starnet_hpc.augment.shards import ShardTask, ShardWork, make_shard, normalised, stored
@@ -45,10 +46,9 @@ def augment(config: ExperimentConfig) -> None:
         if not all(build.complete for build in builds):
             _compile_kernels(config, grid, instrument, log)
             _make_shards(config, grid, splits, builds, log, stop)
-        examples = config.run_dir / "examples.npz"
         for split, build in zip(splits, builds, strict=True):
-            if split.name == "test" and not (build.complete and examples.exists()):
-                keep_examples(examples, split, grid)
+            if split.name == "test":
+                _keep_for_the_report(config, grid, instrument, split, again=not build.complete)
             _finish(split, build, log)
 
 
@@ -93,6 +93,17 @@ def _make_shards(
             f"{config.run_dir}: stopped by {stop.signal.name} with {missing} of "
             f"{sum(split.layout.shards for split in splits)} shards to do; run the same command again to go on"
         )
+
+
+def _keep_for_the_report(
+    config: ExperimentConfig, grid: Store, instrument: Instrument, test: Split, *, again: bool
+) -> None:
+    """Write what figures of the continuum need and the stores do not hold, unless it is there from before."""
+    examples, bias = (config.run_dir / name for name in ("examples.npz", "continuum_bias.npz"))
+    if again or not examples.exists():
+        keep_examples(examples, test, grid)
+    if config.augment.continuum != "none" and (again or not bias.exists()):
+        keep_continuum_bias(bias, config, grid, instrument)
 
 
 def _finish(split: Split, build: StoreBuild, log: StageLog) -> None:

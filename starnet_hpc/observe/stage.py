@@ -15,15 +15,21 @@ from starnet_hpc.instruments import CONTINUUM_SETTINGS, Instrument, load_instrum
 from starnet_hpc.interrupts import stop_requests
 from starnet_hpc.labels import LABELS
 from starnet_hpc.observations import Declared, Listing, listing_of
+from starnet_hpc.observe.examples import keep_survey_examples
+from starnet_hpc.observe.reduction import Reduction
 from starnet_hpc.observe.shards import Shard, ShardReduction, flag_counts, merged_columns
 from starnet_hpc.progress import StageLog, stage_log
 from starnet_hpc.stores import Layout, StoreBuild, building, open_store
 
-_STAGE_FORMAT = 2
+_STAGE_FORMAT = 3
 """Raised when the same inputs would give another store."""
 _FILES_PER_WORKER = 2_000
 """One process reduces this many spectra before a further worker has even started."""
 _MOST_LISTED = 20
+_SNR_DEFINITION = (
+    "a pixel's: as the manifest or else the file says it; else the median of flux over error; else by DER_SNR "
+    "(Stoehr et al. 2008) from second differences of pixels two apart; NaN where none of these can be told"
+)
 
 
 def observe(config: ExperimentConfig) -> Path:
@@ -73,10 +79,11 @@ def _build(
             "reference": listing.reference,
             "reference_error": listing.reference_error,
         },
-        attributes={"label_names": list(LABELS), "instrument": instrument.name},
+        attributes={"label_names": list(LABELS), "instrument": instrument.name, "snr_definition": _SNR_DEFINITION},
     ) as build:
         if build.complete:
             _say_finished(log, path)
+            _keep_examples(config, survey, instrument, listing, log, again=False)
             return path
         log.info("%d observed spectra", len(listing))
         task = ShardReduction(
@@ -96,7 +103,23 @@ def _build(
             build.discard()  # the answer makes another recipe, which what is begun would contradict
             raise
         _finish(log, build)
+        _keep_examples(config, survey, instrument, listing, log, again=True)
     return path
+
+
+def _keep_examples(
+    config: ExperimentConfig,
+    survey: SurveyConfig,
+    instrument: Instrument,
+    listing: Listing,
+    log: StageLog,
+    *,
+    again: bool,
+) -> None:
+    path = config.run_dir / "survey_examples.npz"
+    if again or not path.exists():
+        flags = open_store(config.store("survey"), made_by="observe").column("flags")
+        keep_survey_examples(path, Reduction(instrument, config.augment), listing, flags, survey, log)
 
 
 def _recipe(config: ExperimentConfig, survey: SurveyConfig, instrument: Instrument, listing: Listing) -> dict[str, Any]:
@@ -163,14 +186,15 @@ def _finish(log: StageLog, build: StoreBuild) -> None:
         build.discard()
         raise ObservationFormatError(f"none of {unusable.size} spectra can be used; the first: {columns['remark'][0]}")
     counts = flag_counts(columns["flags"])
-    build.finalise(columns, flag_counts=counts)
+    snr = columns["snr"][np.isfinite(columns["snr"])]
+    quantiles = {f"{share} %": float(np.percentile(snr, share)) for share in (5, 25, 50, 75, 95)} if snr.size else {}
+    build.finalise(columns, flag_counts=counts, snr_quantiles=quantiles)
     for remark, count in _most_common(columns["remark"][~unusable].tolist()):
         log.warning("%s (%d spectra)", remark, count)
     if hits := int(columns["cosmics"].sum()):
         log.info("cosmic particles: %d pixels masked in %d spectra", hits, np.count_nonzero(columns["cosmics"]))
-    snr = columns["snr"][np.isfinite(columns["snr"])]
-    if snr.size:
-        log.info("S/N a pixel: %.0f, %.0f, %.0f (5th, 50th, 95th percentile)", *np.percentile(snr, [5, 50, 95]))
+    if quantiles:
+        log.info("S/N a pixel: %s", ", ".join(f"{value:.0f} ({share})" for share, value in quantiles.items()))
     for name, count in counts.items():
         log.info("%s: %d spectra", name, count)
     log.info("%s: %d spectra, %d of them usable", build.path, unusable.size, np.count_nonzero(~unusable))

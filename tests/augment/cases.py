@@ -50,23 +50,33 @@ def write_grid(
     high: float = 5197.0,
     twins: int = 1,
     form: Form | None = None,
+    continuum: float = 0.0,
+    continuum_unknown: int = 0,
 ) -> None:
     """Write the `grid.zarr` of an experiment: lines with depths that depend on the labels, on a sloping continuum.
 
     `twins` templates each have the same labels, as in a grid with several microturbulences. `form` is another formula.
+    The grid knows `continuum` times its true continuum, unless that is 0, but not of the first `continuum_unknown`
+    templates.
     """
     claim(config)
     wavelength = np.exp(np.linspace(np.log(low), np.log(high), 3000))  # steps of 1 km/s
     unit = (np.arange(templates)[:, None] * np.array([0.618, 0.755, 0.57, 0.82]) + 0.5) % 1.0
     labels = np.array([4000.0, 1.0, -2.0, 0.0]) + unit * np.array([3000.0, 4.0, 2.5, 0.4])
     labels = labels[np.arange(templates) // twins]
+    columns = {"labels": labels, "source": np.array([f"template{k}" for k in range(templates)])}
+    if continuum:
+        nodes = np.linspace(low, high, 12)
+        known = continuum * scale * (labels[:, :1] / 5777.0) ** 4 * (1.0 + 2e-3 * (nodes - 5170.0))
+        known[:continuum_unknown] = np.nan
+        columns |= {"continuum": known.astype(np.float32), "continuum_wavelength": nodes}
     layout = Layout(templates, wavelength.size, shard_rows=64, mapped=True)
     with building(
         config.store("grid"),
         recipe={"stage": "ingest", "scale": scale, "templates": templates},
         layout=layout,
         wavelength=wavelength,
-        columns={"labels": labels, "source": np.array([f"template{k}" for k in range(templates)])},
+        columns=columns,
         attributes={"label_names": list(LABELS), "format": "intrigoss"},
     ) as build:
         for shard in build.missing():
