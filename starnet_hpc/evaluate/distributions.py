@@ -1,11 +1,10 @@
-"""Tables behind the remaining figures: S/N, predicted against true, losses, spectra with their continuum."""
+"""Tables behind the remaining figures: S/N, predicted against true, losses."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from starnet_hpc.evaluate import words
-from starnet_hpc.evaluate.inputs import Examples, History
+from starnet_hpc.evaluate.inputs import History
 from starnet_hpc.evaluate.sample import Sample
 from starnet_hpc.evaluate.statistics import Floats
 from starnet_hpc.evaluate.tables import Column, Row, Table, table
@@ -19,7 +18,7 @@ def snr_histogram(name: str, caption: str, snr: Mapping[str, Floats]) -> Table:
     columns = (Column("sample"), *(Column(key) for key in ("low", "high", "n", "percent")))
     rows: list[Row] = []
     for sample, values in snr.items():
-        known = np.clip(values[np.isfinite(values)], edges[0], np.nextafter(edges[-1], 0))
+        known = np.clip(values[~np.isnan(values)], edges[0], np.nextafter(edges[-1], 0))
         counts, _ = np.histogram(known, edges)
         rows += [
             {
@@ -100,37 +99,3 @@ def members(name: str, caption: str, histories: Sequence[History]) -> Table:
             row |= {key: float(history[key][best]) for key in ("valid_loss", "train_loss")}
         rows.append(row | {"seconds": float(history["seconds"].sum())})
     return table(name, caption, columns, rows)
-
-
-def example_spectra(name: str, caption: str, examples: Examples, limit: int) -> Table:
-    """Return a few spectra, pixel by pixel: flux and continuum in units of the spectrum's median, and their ratio."""
-    columns = (
-        Column("spectrum"),
-        Column("wavelength_angstrom"),
-        Column("flux"),
-        Column("continuum"),
-        Column("normalised"),
-    )
-    rows: list[Row] = []
-    for k in range(min(limit, examples.snr.size)):
-        title = example_title(examples, k)
-        scale = np.nanmedian(examples.flux[k])
-        flux, continuum = examples.flux[k] / scale, examples.continuum[k] / scale
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = flux / continuum
-        pixels = zip(examples.wavelength.tolist(), flux.tolist(), continuum.tolist(), ratio.tolist(), strict=True)
-        rows += [
-            {"spectrum": title, "wavelength_angstrom": at, "flux": f, "continuum": c, "normalised": r}
-            for at, f, c, r in pixels
-        ]
-    return table(name, caption, columns, rows)
-
-
-def example_title(examples: Examples, k: int) -> str:
-    """Return what one of the examples is, in words."""
-    shown = [
-        f"{words.plain(name)} {words.value(name, float(values[k]))} {words.unit(name)}".removesuffix(" dex")
-        for name, values in examples.labels.items()
-        if name != "vrad"
-    ]
-    return ", ".join([*shown, f"S/N {examples.snr[k]:.0f}"])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import MissingInputError, StoreDamagedError
 from starnet_hpc.evaluate.catalogues import Catalogue, check_ids, read_catalogue
+from starnet_hpc.evaluate.continua import Continua, read_continua
 from starnet_hpc.evaluate.sample import Sample
 from starnet_hpc.evaluate.statistics import Floats
 from starnet_hpc.instruments import Instrument, load_instrument
@@ -78,17 +79,6 @@ class History:
 
 
 @dataclass(frozen=True)
-class Examples:
-    """A few test spectra before and after the continuum was removed; arrays [spectra, pixels]."""
-
-    wavelength: Floats
-    flux: Floats
-    continuum: Floats
-    labels: Mapping[str, Floats]
-    snr: Floats
-
-
-@dataclass(frozen=True)
 class Inputs:
     """All of it."""
 
@@ -98,7 +88,7 @@ class Inputs:
     test: Test
     survey: Survey | None
     histories: tuple[History, ...]
-    examples: Examples | None
+    continua: Continua
 
     @property
     def wavelengths(self) -> tuple[float, float]:
@@ -123,7 +113,7 @@ def read_inputs(config: ExperimentConfig) -> Inputs:
         test,
         _survey(config, training.store) if config.survey is not None else None,
         tuple(_history(config.member_dir(member), member) for member in range(config.ensemble.members)),
-        _examples(config.run_dir / "examples.npz", test.store.label_names),
+        read_continua(config, test.store.label_names),
     )
 
 
@@ -184,26 +174,6 @@ def _history(folder: Path, member: int) -> History:
     except (KeyError, TypeError, ValueError) as error:
         raise StoreDamagedError(f"{path}: not a history of losses that this program can use ({error!r})") from None
     return History(member, columns)
-
-
-def _examples(path: Path, names: tuple[str, ...]) -> Examples | None:
-    if not path.exists():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            labels = _floats(file["labels"])
-            return Examples(
-                _floats(file["wavelength"]),
-                _floats(file["flux"]),
-                _floats(file["continuum"]),
-                {name: labels[:, k] for k, name in enumerate(names)},
-                _floats(file["snr"]),
-            )
-    except (KeyError, ValueError, IndexError, OSError) as error:
-        raise StoreDamagedError(
-            f"{path}: not the example spectra that `starnet-hpc augment CONFIG` writes ({error}); "
-            f"remove it to do without"
-        ) from None
 
 
 def _floats(values: Any) -> Floats:

@@ -4,16 +4,27 @@ from functools import partial
 
 import numpy as np
 
-from starnet_hpc.evaluate import benchmarks, coverage, distributions, provenance_listing, residuals, rows, words
+from starnet_hpc.evaluate import (
+    benchmarks,
+    continuum_tables,
+    coverage,
+    distributions,
+    provenance_listing,
+    residuals,
+    rows,
+    words,
+)
 from starnet_hpc.evaluate.accuracy import Accuracy
 from starnet_hpc.evaluate.document import Block, Grid, Picture, Section, Stars, Text
 from starnet_hpc.evaluate.figures import accuracy as accuracy_figures
 from starnet_hpc.evaluate.figures import benchmarks as benchmark_figures
+from starnet_hpc.evaluate.figures import continuum as continuum_figures
 from starnet_hpc.evaluate.figures import training as training_figures
 from starnet_hpc.evaluate.inputs import Inputs, Survey, Test
 from starnet_hpc.evaluate.sample import snr_bins
 from starnet_hpc.evaluate.tables import Table
 
+_BIAS_ERRORS = "± is the standard error of the median over templates."
 _ERRORS = (
     "± is a standard error: the larger of the one for independent spectra and (where templates are known) the one that "
     "allows for errors that the spectra of one template have in common."
@@ -98,25 +109,44 @@ def spectra_section(inputs: Inputs) -> Section:
     if inputs.survey is not None:
         snr["survey"] = inputs.survey.sample.snr
     histogram = distributions.snr_histogram("snr", "Signal-to-noise ratio of the spectra", snr)
-    unknown = sum(int((~np.isfinite(values)).sum()) for values in snr.values())
+    unknown = sum(int(np.isnan(values).sum()) for values in snr.values())
     note = "The outermost bins hold everything beyond them."
     if unknown:
         note += f" {words.count(unknown)} spectra of unknown S/N are not shown."
-    blocks: list[Block] = []
-    limit = inputs.config.evaluate.example_spectra
-    if inputs.examples is None:
+    blocks = [*_continuum_blocks(inputs), Picture(histogram, training_figures.snr, note)]
+    return Section("spectra", "Spectra", tuple(blocks))
+
+
+def _continuum_blocks(inputs: Inputs) -> list[Block]:
+    """Return figures of the continuum, each as far as the file behind it is there."""
+    found, blocks = inputs.continua, list[Block]()
+    shown = continuum_tables.example_spectra(
+        "example_spectra", "Spectra with the continuum that was found", found, inputs.config.evaluate.example_spectra
+    )
+    if shown.rows:
+        samples = shown.distinct("sample")
+        right = "the same, normalised" if len(samples) < 2 else "spectra of the survey"
+        left = "held-out synthetic spectra" if continuum_tables.HELD_OUT in samples else "spectra of the survey"
+        note = f"Left: {left}; right: {right}. As Fig. A2 of Bialek et al. (2020)."
+        blocks.append(Picture(shown, continuum_figures.example_spectra, note))
+    if found.held_out is None:
         blocks.append(
             Text(
-                "Spectra with their continuum are not shown: examples.npz, which `starnet-hpc augment` writes, "
-                "is not in the run directory."
+                "Held-out spectra with their continuum are not shown: examples.npz, which `starnet-hpc augment` "
+                "writes, is not in the run directory."
             )
         )
-    elif limit and inputs.examples.snr.size:
-        examples = distributions.example_spectra(
-            "example_spectra", "Held-out spectra with the continuum that was found", inputs.examples, limit
+    if found.bias is not None:
+        against = "the true continuum" if found.bias.against_truth else "the continuum that is found without noise"
+        caption = f"Offset of the continuum that is found from {against}"
+        bias = continuum_tables.bias("continuum_bias", caption, found.bias)
+        note = (
+            "Held-out templates with drawn velocities, each at several levels of noise; medians over pixels, then over "
+            "templates. As Fig. A1 of Bialek et al. (2020): training spectra have the same offsets, and the network "
+            "learns to allow for them."
         )
-        blocks.append(Picture(examples, training_figures.example_spectra, "Left: before, right: after normalisation."))
-    return Section("spectra", "Spectra", (*blocks, Picture(histogram, training_figures.snr, note)))
+        blocks += [Picture(bias, continuum_figures.bias, note), Grid(bias, _BIAS_ERRORS, folded=True)]
+    return blocks
 
 
 def rows_section(inputs: Inputs) -> Section:

@@ -81,6 +81,9 @@ def build_run(run_dir: Path, recipe: Recipe = Recipe(), **settings: Any) -> Expe
         write_history(config.member_dir(member), member)
     if recipe.examples:
         write_examples(run_dir / "examples.npz", recipe, test)
+        write_bias(run_dir / "continuum_bias.npz", test)
+        if survey is not None:
+            write_survey_examples(run_dir / "survey_examples.npz", recipe)
     return config
 
 
@@ -195,6 +198,36 @@ def write_history(folder: Path, member: int, epochs: int = 12) -> None:
     (folder / "history.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def write_bias(path: Path, rows: Rows) -> None:
+    """The continuum is found a sigma above its place without noise, which is lower for cool stars."""
+    noise = np.linspace(0.0, 0.07, 8)
+    chosen = np.arange(min(100, len(rows.labels)))
+    cool = -2e-5 * (7000.0 - rows.labels[chosen, 0])
+    offset = cool[:, None] + noise + 0.002 * generator(9, 9).standard_normal((chosen.size, noise.size))
+    np.savez(
+        path,
+        offset=offset,
+        noise=noise,
+        template=chosen,
+        labels=rows.labels[chosen, :4],
+        label_names=np.array(LABELS[:4]),
+        against_truth=True,
+        method="clip",
+    )
+
+
+def write_survey_examples(path: Path, recipe: Recipe) -> None:
+    """Two stars of the same name, and one with a hole."""
+    start, end, pixels = recipe.wavelength
+    wavelength = np.linspace(start, end, pixels)
+    continuum = np.ones((3, 1)) * (1.0 + 0.2 * np.cos((wavelength - start) / 5.0))
+    flux = continuum * (1 + 0.02 * generator(10, 10).standard_normal((3, pixels)))
+    flux[2, 10:30] = np.nan
+    ids = np.array(["Sun", "Sun", "HD 1"])
+    snr = np.array([80.0, 90.0, np.nan])
+    np.savez(path, wavelength=wavelength, flux=flux, continuum=continuum, id=ids, snr=snr, row=np.arange(3))
+
+
 def write_examples(path: Path, recipe: Recipe, rows: Rows) -> None:
     start, end, pixels = recipe.wavelength
     wavelength = np.linspace(start, end, pixels)
@@ -208,6 +241,7 @@ def write_examples(path: Path, recipe: Recipe, rows: Rows) -> None:
         wavelength=wavelength,
         flux=flux,
         continuum=continuum,
+        true_continuum=continuum * np.array([1.02, 0.99, np.nan])[:, None],
         labels=rows.labels[chosen],
         snr=rows.snr[chosen],
         row=chosen,

@@ -1,4 +1,4 @@
-"""Figures of what was trained: losses, S/N, spectra with their continuum."""
+"""Figures of what was trained: losses, S/N."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -6,9 +6,6 @@ from matplotlib.ticker import MaxNLocator
 
 from starnet_hpc.evaluate.figures import style
 from starnet_hpc.evaluate.tables import Table
-
-_MOST_POINTS = 4000
-"""More points than this in a line cannot be seen, and make vector files heavy."""
 
 
 def losses(table: Table) -> Figure:
@@ -59,28 +56,4 @@ def snr(table: Table) -> Figure:
     axes.set(xlabel="S/N of a pixel", ylabel="share of spectra [%]", xlim=(5, 1000))
     axes.set_ylim(bottom=0)
     axes.legend()
-    return drawn
-
-
-def example_spectra(table: Table) -> Figure:
-    """Draw spectra with the continuum that was found (left), and normalised (right)."""
-    titles = table.distinct("spectrum")
-    drawn = style.figure(1.9 * max(len(titles), 1) + 0.3)
-    panels = drawn.subplots(max(len(titles), 1), 2, squeeze=False, sharex=True)
-    for title, (raw, flat) in zip(titles, panels, strict=True):
-        rows = table.where(spectrum=title)
-        step = -(-len(rows.rows) // _MOST_POINTS)
-        at = rows.numbers("wavelength_angstrom")[::step]
-        raw.plot(at, rows.numbers("flux")[::step], color=style.BLUE, linewidth=0.5)
-        raw.plot(at, rows.numbers("continuum")[::step], color=style.ORANGE, linewidth=1.6)
-        raw.set_title(title, fontsize=9)
-        raw.set_ylabel("flux / median")
-        flat.plot(at, rows.numbers("normalised")[::step], color=style.BLUE, linewidth=0.5)
-        flat.axhline(1.0, color=style.ORANGE, linewidth=1.0)
-        flat.set_ylabel("flux / continuum")
-        for axes in (raw, flat):
-            axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-            axes.margins(x=0)
-    for axes in panels[-1]:
-        axes.set_xlabel("wavelength in air [Å]")
     return drawn
