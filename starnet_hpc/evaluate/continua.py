@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 
@@ -75,6 +75,8 @@ def _read(path: Path, made_by: str, read: Callable[[Any], _Found]) -> _Found | N
     if not path.exists():
         return None
     try:
+        if not is_zipfile(path):  # NumPy would take it for a pickle, and advise to load it
+            raise ValueError("it is no archive of arrays")
         # Opened here, since NumPy leaves a file open that it fails on.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return read(file)
