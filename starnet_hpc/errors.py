@@ -32,6 +32,10 @@ class GridFormatError(StarnetError, ValueError):
     """A file of a synthetic grid is not what its format promises."""
 
 
+class EmptyNodeError(GridFormatError):
+    """A node of a synthetic grid that its file leaves empty: the spectrum was never computed."""
+
+
 class ObservationFormatError(StarnetError, ValueError):
     """A file of an observed spectrum, or a manifest, is not what its format promises."""
 

@@ -2,6 +2,8 @@
 
 from enum import IntFlag
 
+from starnet_hpc.labels import ELEMENT_LABELS
+
 
 class Flag(IntFlag):
     """What a user should know about one row before using it."""
@@ -28,8 +30,10 @@ class Flag(IntFlag):
     """v sin i is outside the trained range."""
     OUTSIDE_VRAD = 1 << 21
     """The radial velocity is outside the trained range."""
+    OUTSIDE_ELEMENT = 1 << 22
+    """The abundance of a single element is outside the trained range; one bit for all of them."""
 
 
 def outside(label: str) -> Flag:
     """Return the flag that says that this label is outside the trained range."""
-    return Flag[f"OUTSIDE_{label.upper()}"]
+    return Flag.OUTSIDE_ELEMENT if label in ELEMENT_LABELS.values() else Flag[f"OUTSIDE_{label.upper()}"]

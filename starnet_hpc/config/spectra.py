@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from starnet_hpc.config.base import Interval, Section, UserPath, expanded
+from starnet_hpc.labels import GRID_LABELS
 
-GridFormat = Literal["intrigoss"]
+GridFormat = Literal["intrigoss", "phoenix", "ambre", "ferre", "mpia_nlte", "mpia_lte", "table"]
 
 
 class LabelCut(Section):
@@ -21,10 +22,13 @@ class LabelCut(Section):
     """[Fe/H] [dex]."""
     afe: Interval | None = None
     """[alpha/Fe] [dex]."""
+    elements: dict[str, Interval] = Field(default_factory=dict)
+    """[X/Fe] of single elements, where the grid varies them [dex]; names such as mg_fe."""
 
     def given(self) -> dict[str, tuple[float, float]]:
         """Return the ranges that were set, by label name."""
-        return {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
+        ranges = {name: getattr(self, name) for name in GRID_LABELS}
+        return {name: value for name, value in ranges.items() if value is not None} | self.elements
 
 
 class ExtraGrid(Section):
@@ -47,7 +51,7 @@ class GridConfig(Section):
     """The synthetic grid: files in, `grid.zarr` out (stage `ingest`)."""
 
     format: GridFormat
-    """Layout of the files."""
+    """Layout of the files (docs/grids.md)."""
     path: UserPath
     """Folder with the grid's files."""
     cut: LabelCut = LabelCut()

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from starnet_hpc.config.base import Interval, Section, UserPath
-from starnet_hpc.labels import LABELS
+from starnet_hpc.labels import LABELS, ordered
 
 
 class SurveyConfig(Section):
@@ -69,7 +69,7 @@ class EvaluateConfig(Section):
     @model_validator(mode="after")
     def _check_labels_and_edges(self) -> Self:
         for name in (*self.sigma_limits, *self.trusted):
-            if name not in LABELS:
+            if not ordered([name]):
                 raise ValueError(f"{name!r} is no label; labels are {', '.join(LABELS)}")
         if any(high <= low for low, high in pairwise(self.snr_edges)):
             raise ValueError(f"snr_edges must increase, got {list(self.snr_edges)}")

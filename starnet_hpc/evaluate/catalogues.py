@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from starnet_hpc.errors import MissingInputError, StoreDamagedError, StoreMismatchError
 from starnet_hpc.evaluate.sample import LabelColumns
-from starnet_hpc.labels import LABELS
+from starnet_hpc.labels import ordered
 from starnet_hpc.stores import Store
 
 _PARTS = {"value": "", "sigma": "_err", "aleatoric": "_aleatoric", "epistemic": "_epistemic"}
@@ -56,7 +56,7 @@ def read_catalogue(path: Path, *, of: Store, training: Store) -> Catalogue:
     except (OSError, ValueError, IndexError, TypeError) as error:
         raise _damaged(path, str(error)) from None
     missing = [name for name in ("id", "flags", "n_members") if name not in found]
-    labels = [name for name in LABELS if name in found]
+    labels = ordered(found)
     missing += [f"{name}{part}" for name in labels for part in _PARTS.values() if f"{name}{part}" not in found]
     if missing or not labels:
         raise _damaged(path, f"no column {', '.join(missing or ['of any label'])}")

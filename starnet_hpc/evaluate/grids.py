@@ -14,8 +14,8 @@ from starnet_hpc.evaluate.figures import grids as figures
 from starnet_hpc.evaluate.gridmatch import FEWEST_MATCHES, Rows, interpolate, matches
 from starnet_hpc.evaluate.statistics import Floats, median
 from starnet_hpc.evaluate.tables import Column, Row, Table, table
-from starnet_hpc.instruments import Instrument
-from starnet_hpc.kernels.continuum import SegmentContinuum
+from starnet_hpc.grids.ferre import alpha_of
+from starnet_hpc.instruments import Instrument, continuum_for
 from starnet_hpc.kernels.forward import ForwardModel
 from starnet_hpc.labels import GRID_LABELS
 from starnet_hpc.stores import Store, open_store
@@ -208,21 +208,12 @@ class _View:
         self._forward = ForwardModel(grid, instrument.lower, instrument.upper, instrument.sigma_kms)
         seen = np.flatnonzero(~instrument.tellurics())
         self._pixels = seen[_evenly(seen.size, _MOST_PIXELS)]
-        self._continuum: SegmentContinuum | None = None
-        if config.augment.continuum == "clip":
-            self._continuum = SegmentContinuum(
-                instrument.wavelength,
-                instrument.strong_lines(),
-                segment=config.augment.continuum_segment,
-                clip=config.augment.continuum_clip,
-                knot_spacing=config.augment.continuum_knot_spacing,
-            )
+        self._continuum = continuum_for(instrument, config.augment)
 
     def normalised(self, row: int) -> Floats:
-        """Return a template's flux over its continuum (over its median, where no continuum is removed) [pixels]."""
+        """Return a template's flux over the continuum that step vi finds [pixels]."""
         flux = self._forward.observe(self._templates[row], vsini=0.0, epsilon=0.0, vrad=0.0)
-        level = np.median(flux) if self._continuum is None else self._continuum.fit(flux)
-        return np.asarray((flux / level)[self._pixels], dtype=np.float64)
+        return np.asarray((flux / self._continuum.fit(flux))[self._pixels], dtype=np.float64)
 
     def many(self, rows: Rows) -> Floats:
         """Return several templates [rows, pixels]."""
@@ -239,7 +230,7 @@ def _columns(store: Store, names: Sequence[str]) -> Floats:
         )
     if "afe" not in columns:
         tied = store.attributes.get("format") == "ferre"
-        columns["afe"] = np.clip(-columns["feh"] / 3.0, 0.0, 0.5) if tied else np.zeros(len(store))
+        columns["afe"] = np.array([alpha_of(feh) for feh in columns["feh"]]) if tied else np.zeros(len(store))
     return np.stack([columns[name] for name in names], axis=1)
 
 

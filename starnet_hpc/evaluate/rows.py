@@ -25,6 +25,7 @@ MEANING = {
     Flag.OUTSIDE_AFE: "[α/Fe] outside the trained range",
     Flag.OUTSIDE_VSINI: "v sin i outside the trained range",
     Flag.OUTSIDE_VRAD: "v rad outside the trained range",
+    Flag.OUTSIDE_ELEMENT: "an element's abundance outside the trained range",
 }
 
 

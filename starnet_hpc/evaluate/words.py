@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from starnet_hpc.labels import LABELS
+from starnet_hpc.labels import ELEMENT_LABELS, LABELS
 
 MISSING = "–"
 """What a table shows where there is no number."""
@@ -14,6 +14,8 @@ _UNITS = {"km s-1": "km/s", "": "dex"}
 
 def plain(label: str) -> str:
     """Return a label's name for running text and tables; any other text as it is."""
+    if label in ELEMENT_LABELS.values():
+        return LABELS[label].symbol
     return _PLAIN.get(label, label)
 
 

@@ -12,6 +12,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from starnet_hpc.errors import MissingInputError, StarnetError
+from starnet_hpc.grids.folders import listed_files
 from starnet_hpc.stores import explain_full_disk
 
 FITS_ENDINGS = (".fits", ".fit", ".fits.gz", ".fit.gz")
@@ -33,41 +34,8 @@ def fits_files(folder: Path, error: type[StarnetError], key: str) -> list[Path]:
     Raises:
         MissingInputError: there is no such folder, or no FITS file in it.
     """
-    names = files_ending(folder, FITS_ENDINGS, error, key)
-    if not names:
-        raise nothing_in(folder, "FITS file (*.fits, *.fit, with or without .gz)", key)
-    return names
-
-
-def files_ending(folder: Path, endings: tuple[str, ...], error: type[StarnetError], key: str) -> list[Path]:
-    """Return the files directly in a folder whose names have one of these endings (in any case), sorted; none hidden.
-
-    Raises:
-        MissingInputError: there is no such folder.
-    """
-    names = (name for name, is_folder in _entries(folder, error, key) if not is_folder and not name.startswith("."))
-    return [folder / name for name in sorted(name for name in names if name.lower().endswith(endings))]
-
-
-def nothing_in(folder: Path, what: str, key: str) -> MissingInputError:
-    """Return the error for a folder without a file of a kind, which says what else is there."""
-    found = _entries(folder, MissingInputError, key)
-    folders = sorted(name for name, is_folder in found if is_folder)[:5]
-    hint = f"; it has subfolders ({', '.join(folders)}): did you mean one of them?" if folders else ""
-    return MissingInputError(f"{key}: {folder} holds no {what} among {len(found)} entries{hint}")
-
-
-def _entries(folder: Path, error: type[StarnetError], key: str) -> list[tuple[str, bool]]:
-    """Return name and whether it is a folder, of all in a folder."""
-    try:
-        with os.scandir(folder) as entries:
-            return [(entry.name, entry.is_dir()) for entry in entries]
-    except FileNotFoundError:
-        raise MissingInputError(f"{key}: there is no folder {folder}; set {key} to where the files are") from None
-    except NotADirectoryError:
-        raise MissingInputError(f"{key}: {folder} is a file; set {key} to the folder that holds the files") from None
-    except PermissionError:
-        raise error(f"{key}: {folder}: permission denied; ask its owner for read and search permission") from None
+    what = "FITS file (*.fits, *.fit, with or without .gz)"
+    return listed_files(folder, lambda name: name.lower().endswith(FITS_ENDINGS), what, error, key)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ Franchini et al. (2018), ApJ 862, 146. 4830-5400 A in air; the fluxes are at the
 the archive's files lack, may hold the true continuum in the unit of the flux.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from starnet_hpc.grids.fitsfile import (
     write_fits,
 )
 from starnet_hpc.grids.plaintable import plain_columns
-from starnet_hpc.grids.template import TemplateSource, TemplateSpectrum, check_template
+from starnet_hpc.grids.template import TemplateSource, TemplateSpectrum, Window, check_template
 from starnet_hpc.labels import GRID_LABELS
 
 _KEYWORDS = {"teff": "TEFF", "logg": "LOG_G", "feh": "FEH", "afe": "ALPHA"}
@@ -37,14 +37,21 @@ class Intrigoss:
     """Reader of INTRIGOSS files; `off_grid_spectra/` and other subfolders are grids of their own."""
 
     format = "intrigoss"
-    label_names = GRID_LABELS
+
+    def label_names(self, folder: Path) -> tuple[str, ...]:
+        """Return all four labels: the grid varies them."""
+        return GRID_LABELS
 
     def sources(self, folder: Path) -> list[TemplateSource]:
         """Return the FITS files in a folder, sorted by name."""
         return [TemplateSource(path) for path in fits_files(folder, GridFormatError, "grid.path")]
 
-    def read(self, source: TemplateSource) -> TemplateSpectrum:
-        """Return the template in a file.
+    def companions(self, sources: Sequence[TemplateSource]) -> list[Path]:
+        """Return nothing: all is in the spectra's own files."""
+        return []
+
+    def read(self, source: TemplateSource, window: Window | None = None) -> TemplateSpectrum:
+        """Return the template in a file, all of it: the files are short.
 
         Raises:
             GridFormatError: the file is damaged, or is no INTRIGOSS file.

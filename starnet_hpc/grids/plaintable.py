@@ -1,4 +1,4 @@
-"""A short cut for FITS files without surprises: one table of plain columns, taken from the file's bytes in one piece.
+"""A short cut for FITS files without surprises: a table of plain columns, or one row of numbers, from the file's bytes.
 
 Opening a file with astropy costs more than reading its numbers. What this module does not know to the last card it
 leaves to astropy, errors included: it answers None, and never raises.
@@ -17,6 +17,9 @@ _BLOCK = 2880
 _CARD = 80
 _LAST_CARD = b"END" + b" " * (_CARD - 3)
 _KINDS = {"D": ">f8", "E": ">f4", "J": ">i4", "I": ">i2"}
+_PIXELS: dict[int, np.dtype[Any]] = {-32: np.dtype(">f4"), -64: np.dtype(">f8")}
+_SCALING = ("BSCALE", "BZERO", "BLANK")
+_LONGEST_HEADER = 100 * _BLOCK
 _ALTERING = ("TSCAL", "TZERO", "TNULL", "TDIM")
 """Keywords that change what a column's numbers mean."""
 
@@ -42,6 +45,42 @@ def plain_columns(path: Path, names: tuple[str, ...], optional: str = "") -> Pla
         return _columns(raw, names, optional)
     except Exception:  # noqa: BLE001 - whatever is odd about the file, astropy's way finds out and says it
         return None
+
+
+@dataclass(frozen=True)
+class PlainImage:
+    """Some numbers of the one-dimensional image in HDU 0, and its header."""
+
+    header: Any
+    count: int
+    """Numbers that the image has."""
+    values: NDArray[np.floating[Any]]
+    """Those asked for."""
+
+
+def plain_image(path: Path, part: slice) -> PlainImage | None:
+    """Return a part of the image in HDU 0 without reading the rest; None unless the file is as plain as can be."""
+    try:
+        return _image(path, part)
+    except Exception:  # noqa: BLE001 - whatever is odd about the file, astropy's way finds out and says it
+        return None
+
+
+def _image(path: Path, part: slice) -> PlainImage | None:
+    with path.open("rb") as file:
+        raw = b""
+        while _LAST_CARD not in raw and len(raw) < _LONGEST_HEADER and (block := file.read(_BLOCK)):
+            raw += block
+        data = _header_end(raw, 0)
+        header = fits.Header.fromstring(raw[:data])
+        kind, count = _PIXELS[header["BITPIX"]], header["NAXIS1"]
+        if not raw.startswith(b"SIMPLE  =") or header["NAXIS"] != 1 or any(key in header for key in _SCALING):
+            return None
+        if file.seek(0, 2) < data + count * kind.itemsize:
+            return None
+        file.seek(data + part.start * kind.itemsize)
+        values = np.frombuffer(file.read((part.stop - part.start) * kind.itemsize), dtype=kind)
+    return PlainImage(header, count, values.astype(kind.newbyteorder("=")))
 
 
 def _columns(raw: bytes, names: tuple[str, ...], optional: str) -> PlainColumns | None:

@@ -1,6 +1,6 @@
 """What every reader of a synthetic grid hands over: one template, checked, in the package's units."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +18,14 @@ PLAUSIBLE: dict[str, tuple[float, float]] = {
 }
 """Wider than any grid: outside, a keyword holds something else than the label (log Teff, Z, a placeholder)."""
 
+_PLAUSIBLE_ABUNDANCE = (-5.0, 5.0)
 _FEWEST_POINTS = 16
+
+Window = tuple[float, float]
+"""Shortest and longest wavelength that is wanted [angstrom, air]."""
+
+WINDOW_MARGIN = 80
+"""Samples on either side of a window that are read, too: more than an interpolating spline looks at."""
 
 
 @dataclass(frozen=True, order=True)
@@ -43,7 +50,7 @@ class TemplateSpectrum:
     flux: NDArray[np.floating[Any]]
     """Flux [n] per unit wavelength, in any unit (the continuum is divided out later)."""
     labels: Mapping[str, float]
-    """Labels by the names of `labels.GRID_LABELS` (K, dex)."""
+    """Labels by name (K, dex): those of `labels.GRID_LABELS` that the file knows, and of elements."""
     source: str
     """`TemplateSource.name` of where it was read."""
     extra: Mapping[str, float] = field(default_factory=dict)
@@ -61,9 +68,12 @@ class GridReader(Protocol):
     def format(self) -> str:
         """Name of the format, the value of `grid.format`."""
 
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """Labels that the grid varies, in the package's order."""
+    def label_names(self, folder: Path) -> tuple[str, ...]:
+        """Return the labels that the grid in a folder varies, in the package's order.
+
+        Raises:
+            MissingInputError, GridFormatError: where the files have to be asked; as `sources`.
+        """
 
     def sources(self, folder: Path) -> list[TemplateSource]:
         """Return the templates that a folder holds, sorted by name; their labels are not read yet.
@@ -73,13 +83,30 @@ class GridReader(Protocol):
             GridFormatError: it cannot be read.
         """
 
-    def read(self, source: TemplateSource) -> TemplateSpectrum:
+    def companions(self, sources: Sequence[TemplateSource]) -> list[Path]:
+        """Return the files that templates depend on besides their own, all in the grid's folders."""
+
+    def read(self, source: TemplateSource, window: Window | None = None) -> TemplateSpectrum:
         """Return one template, checked.
+
+        Args:
+            source: where it lies.
+            window: samples further outside than `WINDOW_MARGIN` may be left out, and need not be looked at.
 
         Raises:
             GridFormatError: the file is not what the format promises; names the file, the place and the remedy.
+            EmptyNodeError: the node is there, but nobody computed its spectrum.
             MissingInputError: the file is not there any more.
         """
+
+
+def part_inside(wavelength: NDArray[np.float64], window: Window | None) -> slice:
+    """Return which samples lie in a window or so close to it that they are read, too; some in any case."""
+    if window is None:
+        return slice(0, wavelength.size)
+    first, last = np.searchsorted(wavelength, window)
+    start = max(min(int(first), wavelength.size) - WINDOW_MARGIN, 0)
+    return slice(start, min(int(last) + WINDOW_MARGIN, wavelength.size))
 
 
 def check_template(template: TemplateSpectrum, path: Path) -> TemplateSpectrum:
@@ -109,13 +136,12 @@ def check_template(template: TemplateSpectrum, path: Path) -> TemplateSpectrum:
 
 def _check_continuum(continuum: NDArray[np.floating[Any]], wavelength: NDArray[np.float64], path: Path) -> None:
     if continuum.shape != wavelength.shape:
-        raise GridFormatError(f"{path}: a continuum of shape {continuum.shape} for {wavelength.size} samples")
-    wrong = ~(continuum > 0) | ~np.isfinite(continuum)
-    if wrong.any():
-        row = int(np.argmax(wrong))
+        raise GridFormatError(f"{path}: the continuum has shape {continuum.shape}, the wavelengths {wavelength.shape}")
+    odd = np.flatnonzero(~((continuum > 0) & np.isfinite(continuum)))
+    if odd.size:
         raise GridFormatError(
-            f"{path}: continuum[{row}] at {wavelength[row]:.3f} A is {continuum[row]:g}; it must be positive and "
-            f"finite: get the file again, or leave the column out"
+            f"{path}: continuum[{odd[0]}] at {wavelength[odd[0]]:.3f} A is {continuum[odd[0]]:g}; it must be positive "
+            f"and finite: get the file again, or leave the continuum out"
         )
 
 
@@ -136,6 +162,6 @@ def _check_wavelength(wavelength: NDArray[np.float64], path: Path) -> None:
 
 def _check_labels(labels: Mapping[str, float], path: Path) -> None:
     for name, value in labels.items():
-        low, high = PLAUSIBLE[name]
+        low, high = PLAUSIBLE.get(name, _PLAUSIBLE_ABUNDANCE)
         if not low <= value <= high:  # false for NaN, too
             raise GridFormatError(f"{path}: {name} = {value:g} is not within {low:g} to {high:g}: another quantity?")

@@ -7,13 +7,22 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from starnet_hpc.errors import CoverageError, GridFormatError, MissingInputError, ResolutionError, StarnetError
-from starnet_hpc.grids import GridReader, TemplateSource, reader_for
+from starnet_hpc.errors import (
+    CoverageError,
+    EmptyNodeError,
+    GridFormatError,
+    MissingInputError,
+    ResolutionError,
+    StarnetError,
+)
+from starnet_hpc.grids import GridReader, TemplateSource, TemplateSpectrum, reader_for
 from starnet_hpc.ingest.continuum import continuum_at, continuum_nodes
 from starnet_hpc.instruments import C_KMS
 
 UNUSABLE = (GridFormatError, CoverageError, ResolutionError, MissingInputError)
 """What one file alone can have wrong; anything else stops the stage whatever `grid.on_error` says."""
+
+_TREATMENTS = {"vsini": "a rotation", "vrad": "a velocity"}
 
 _FINEST_PERCENTILE = 1.0
 """The finest step is this percentile of the steps: two samples that nearly coincide do not decide a whole grid."""
@@ -30,6 +39,8 @@ class Requirement:
     """Longest wavelength needed [angstrom, air]."""
     largest_step_kms: float
     """Samples further apart than this cannot carry the instrument's resolution [km/s]."""
+    labels: tuple[str, ...] = ()
+    """Names of the labels that the grid varies."""
     cut: tuple[tuple[str, float, float], ...] = ()
     """Label, low, high: templates outside are left out."""
 
@@ -40,7 +51,7 @@ class Entry:
 
     source: TemplateSource
     labels: tuple[float, ...] = ()
-    """In the order of the reader's `label_names`."""
+    """In the order of `Requirement.labels`."""
     step_kms: float = float("nan")
     """Finest step of the samples within the range [km/s]."""
     vmicro: float = float("nan")
@@ -50,8 +61,12 @@ class Entry:
     inside_cut: bool = True
     folder: int = 0
     """Which of the grid's folders it is from: 0 is the grid's own."""
+    empty: bool = False
+    """A node of a lattice that the grid leaves empty."""
     problem: StarnetError | None = None
     """Why it cannot be used."""
+    twin: bool = False
+    """Whether the problem is that another template has the same labels."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +91,9 @@ class Census:
 
 
 def usable(entries: Sequence[Entry], *, skip: bool) -> tuple[list[Entry], list[Entry]]:
-    """Return the entries to use and those left out for a problem; entries outside the cut are in neither.
+    """Return the entries to use and those left out for a problem.
+
+    Entries outside the cut and empty nodes are in neither.
 
     Args:
         entries: of all templates, in their order.
@@ -89,7 +106,7 @@ def usable(entries: Sequence[Entry], *, skip: bool) -> tuple[list[Entry], list[E
     bad: list[Entry] = []
     for entry in _with_twins(entries):
         if entry.problem is None:
-            if entry.inside_cut:
+            if entry.inside_cut and not entry.empty:
                 good[_key(entry)] = entry
         elif skip:
             bad.append(entry)
@@ -106,22 +123,45 @@ def advised(entry: Entry, introduction: str = "") -> StarnetError:
 
 def _examine(reader: GridReader, source: TemplateSource, need: Requirement, steps: "_StepFinder") -> Entry:
     try:
-        template = reader.read(source)
-        labels = tuple(float(template.labels[name]) for name in reader.label_names)
+        template = reader.read(source, (need.low, need.high))
+        labels = _labels(template, source, need)
+        _refuse_treated(template, source)
         if any(not low <= template.labels[name] <= high for name, low, high in need.cut):
             return Entry(source, labels, inside_cut=False)
         vmicro = float(template.extra.get("vmicro", float("nan")))
         step = steps.finest(template.wavelength, source)
         return Entry(source, labels, step, vmicro, continuum_at(template, continuum_nodes(need.low, need.high)))
+    except EmptyNodeError:
+        return Entry(source, empty=True)
     except UNUSABLE as problem:
         return Entry(source, problem=problem)
+
+
+def _labels(template: TemplateSpectrum, source: TemplateSource, need: Requirement) -> tuple[float, ...]:
+    missing = [name for name in need.labels if name not in template.labels]
+    if missing:
+        raise GridFormatError(
+            f"{source.path}: does not say {', '.join(missing)}, which the grid's other files vary (this one has "
+            f"{', '.join(template.labels)}); put it into another folder"
+        )
+    return tuple(float(template.labels[name]) for name in need.labels)
+
+
+def _refuse_treated(template: TemplateSpectrum, source: TemplateSource) -> None:
+    """Refuse a template that rotates or moves already: the augmentation draws both, as labels."""
+    for name, what in _TREATMENTS.items():
+        if template.extra.get(name, 0.0) != 0.0:
+            raise GridFormatError(
+                f"{source.path}: has {what} of {template.extra[name]:g} km/s already, which the augmentation adds and "
+                f"takes for a label; get the spectrum without it"
+            )
 
 
 def _with_twins(entries: Sequence[Entry]) -> Iterator[Entry]:
     """Yield the entries, those whose labels were there before with that as their problem."""
     seen: dict[tuple[float, ...], Entry] = {}
     for entry in entries:
-        if entry.problem is not None or not entry.inside_cut:
+        if entry.problem is not None or entry.empty or not entry.inside_cut:
             yield entry
             continue
         first = seen.setdefault(_key(entry), entry)
@@ -131,7 +171,7 @@ def _with_twins(entries: Sequence[Entry]) -> Iterator[Entry]:
         same = "labels" if math.isnan(entry.vmicro) else "labels and microturbulence"
         other = first.source.name if first.folder == entry.folder else first.source.path
         twin = f"{entry.source.path}: has the same {same} {_key(entry)} as {other}; keep one of the two"
-        yield replace(entry, problem=GridFormatError(twin))
+        yield replace(entry, problem=GridFormatError(twin), twin=True)
 
 
 def _key(entry: Entry) -> tuple[float, ...]:

@@ -1,11 +1,12 @@
 """The folders that a grid's templates come from: its own, and those of `grid.extra`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from starnet_hpc.config import ExperimentConfig, LabelCut
+from starnet_hpc.config import ExperimentConfig, ExtraGrid, GridConfig
 from starnet_hpc.errors import ConfigError, GridFormatError, MissingInputError
 from starnet_hpc.grids import GridReader, TemplateSource, reader_for
 from starnet_hpc.ingest.census import Requirement
@@ -38,11 +39,8 @@ class GridFolder:
             MissingInputError: the folder is not there, or holds none.
             GridFormatError: it cannot be read.
         """
-        try:
+        with _told_by_key(self.key):
             return self.reader.sources(self.path)
-        except (MissingInputError, GridFormatError) as problem:
-            # Readers know one key only.
-            raise type(problem)(str(problem).replace("grid.path", f"{self.key}.path")) from None
 
     def name(self, source: TemplateSource) -> str:
         """Return a template's name in the store: the file's, behind the folder's unless it is the grid's own."""
@@ -56,16 +54,16 @@ def grid_folders(config: ExperimentConfig) -> list[GridFolder]:
         ConfigError: a cut names a label that the grid does not vary, or an extra folder's format varies others.
     """
     grid = config.grid
-    own = GridFolder("grid", grid.path, 1.0, _requirement(config, "grid", grid.format, grid.cut))
+    own = GridFolder("grid", grid.path, 1.0, _requirement(config, "grid", grid))
     folders = [own]
     for k, extra in enumerate(grid.extra):
         key = f"grid.extra[{k}]"
-        folder = GridFolder(key, extra.path, extra.weight, _requirement(config, key, extra.format, extra.cut))
-        theirs, ours = folder.reader.label_names, own.reader.label_names
+        folder = GridFolder(key, extra.path, extra.weight, _requirement(config, key, extra))
+        theirs, ours = folder.need.labels, own.need.labels
         if theirs != ours:
             raise ConfigError(
-                f"{key}.format: grids of format {extra.format} vary {', '.join(theirs)}, but those of grid.format "
-                f"{grid.format} vary {', '.join(ours)}; templates of one store must have the same labels"
+                f"{key}: the grid in {extra.path} varies {', '.join(theirs)}, but the one in {grid.path} varies "
+                f"{', '.join(ours)}; templates of one store must have the same labels"
             )
         folders.append(folder)
     return folders
@@ -85,17 +83,28 @@ def extra_recipe(folders: Sequence[GridFolder], files: Sequence[dict[str, Any]])
     return {"extra": extra} if extra else {}
 
 
-def _requirement(config: ExperimentConfig, key: str, grid_format: str, limits: LabelCut) -> Requirement:
+def _requirement(config: ExperimentConfig, key: str, grid: GridConfig | ExtraGrid) -> Requirement:
     """Return what a template of a folder must bring: wavelengths, sampling, and labels inside the cut."""
     instrument = load_instrument(config.instrument)
     low, high = instrument.template_range(vrad_max=config.augment.vrad_max, vsini_max=config.augment.vsini_max)
     largest_step = C_KMS / instrument.config.resolution / _SAMPLES_PER_FWHM
-    reader = reader_for(grid_format)
-    cut = limits.given()
+    with _told_by_key(key):
+        labels = reader_for(grid.format).label_names(grid.path)
+    cut = grid.cut.given()
     for name in cut:
-        if name not in reader.label_names:
+        if name not in labels:
             raise ConfigError(
-                f"{key}.cut.{name}: grids of format {reader.format} do not vary {name}; "
-                f"they vary {', '.join(reader.label_names)}"
+                f"{key}.cut.{name}: the grid in {grid.path} (format {grid.format}) does not vary {name}; "
+                f"it varies {', '.join(labels)}"
             )
-    return Requirement(reader.format, low, high, largest_step, tuple((name, *cut[name]) for name in sorted(cut)))
+    ranges = tuple((name, *cut[name]) for name in sorted(cut))
+    return Requirement(grid.format, low, high, largest_step, labels, ranges)
+
+
+@contextmanager
+def _told_by_key(key: str) -> Iterator[None]:
+    """Name the folder's own key in errors of readers, who know one key only."""
+    try:
+        yield
+    except (MissingInputError, GridFormatError) as problem:
+        raise type(problem)(str(problem).replace("grid.path", f"{key}.path")) from None

@@ -49,11 +49,12 @@ def interpolated(
     Raises:
         GridFormatError: a file changed since the census, and is bad now.
     """
+    window = (float(wavelength[0]), float(wavelength[-1]))
     flux = np.empty((len(sources), wavelength.size), dtype=np.float32)
     native: NDArray[np.float64] = np.empty(0)
     spline: CubicSpline | None = None
     for row, (source, grid_format) in enumerate(zip(sources, grid_formats, strict=True)):
-        template = reader_for(grid_format).read(source)
+        template = reader_for(grid_format).read(source, window)
         # Files of one grid share their wavelengths, and with them all of the spline but the values.
         if spline is None or not np.array_equal(template.wavelength, native):
             native, spline = template.wavelength, CubicSpline(template.wavelength, wavelength)

@@ -17,6 +17,7 @@ from starnet_hpc.grids.fitsfile import file_size
 from starnet_hpc.ingest.census import Block, Census, Entry, Requirement, advised, usable
 from starnet_hpc.ingest.continuum import ACCURACY, continuum_columns, continuum_nodes
 from starnet_hpc.ingest.folders import GridFolder, extra_recipe, grid_folders
+from starnet_hpc.ingest.medium import measured_offset, vacuum_warning
 from starnet_hpc.ingest.shards import Shard, ShardWriter
 from starnet_hpc.ingest.summary import summarise, table
 from starnet_hpc.instruments import C_KMS
@@ -57,7 +58,8 @@ def ingest(config: ExperimentConfig) -> Path:
     with stage_log("ingest", config.run_dir) as log:
         folders = grid_folders(config)
         sources = [folder.sources() for folder in folders]
-        recipe = _recipe(config.grid, folders, sources)
+        beside = [folder.reader.companions(own) for folder, own in zip(folders, sources, strict=True)]
+        recipe = _recipe(config.grid, folders, sources, beside)
         if finished(path, recipe):
             _say_finished(log, path)
             return path
@@ -75,10 +77,13 @@ def ln_uniform(low: float, high: float, largest_step_kms: float) -> NDArray[np.f
 
 
 def _recipe(
-    grid: GridConfig, folders: Sequence[GridFolder], sources: Sequence[Sequence[TemplateSource]]
+    grid: GridConfig,
+    folders: Sequence[GridFolder],
+    sources: Sequence[Sequence[TemplateSource]],
+    beside: Sequence[Sequence[Path]],
 ) -> dict[str, Any]:
     """Return what the content is a function of: folders may move, their files' names and sizes may not change."""
-    files = [_listing(own) for own in sources]
+    files = [_listing(own, also) for own, also in zip(sources, beside, strict=True)]
     need = folders[0].need
     settings = grid.model_dump(mode="json", include={"format", "cut", "on_error", "step_kms"})
     return {
@@ -90,10 +95,11 @@ def _recipe(
     }
 
 
-def _listing(sources: Sequence[TemplateSource]) -> dict[str, Any]:
+def _listing(sources: Sequence[TemplateSource], beside: Sequence[Path]) -> dict[str, Any]:
     """Return what identifies the files of one folder."""
     sizes = {path: file_size(path) for path in dict.fromkeys(source.path for source in sources)}
     listing = [[source.name, sizes[source.path]] for source in sources]
+    listing += [[path.name, file_size(path)] for path in beside]
     return {
         "count": len(sizes),
         "bytes": sum(sizes.values()),
@@ -114,7 +120,7 @@ def _take_census(
     """
     entries: list[Entry] = []
     for k, (folder, own) in enumerate(zip(folders, sources, strict=True)):
-        log.info("%s: %d files in %s", folder.need.grid_format, len(own), folder.path)
+        log.info("%s: %d templates in %s", folder.need.grid_format, len(own), folder.path)
         entries += [replace(entry, folder=k) for entry in _examine(config, log, own, folder.need)]
     return entries
 
@@ -151,16 +157,26 @@ def _select(
         log.warning("left out: %s", reason)
     if len(left_out) > _MOST_LISTED:
         log.warning("... and %d more; the store's attribute `left_out` has all", len(left_out) - _MOST_LISTED)
+    if twins := sum(entry.twin for entry in bad):
+        log.warning("%d of them have the same labels as another template", twins)
     for k, folder in enumerate(folders):
-        total, fit, unfit = (sum(entry.folder == k for entry in some) for some in (entries, good, bad))
-        outside = total - fit - unfit
+        total, fit, unfit, empty = (
+            sum(entry.folder == k for entry in some)
+            for some in (entries, good, bad, [entry for entry in entries if entry.empty])
+        )
+        outside = total - fit - unfit - empty
+        if empty:
+            log.info("%d nodes of the grid in %s are empty: nobody computed their spectra", empty, folder.path)
         if outside:
             log.info("%d templates are outside %s.cut", outside, folder.key)
         if not fit and unfit:
             first = next(entry for entry in bad if entry.folder == k)
             raise advised(first, f"{folder.path}: none of {unfit} templates can be used; the first: ")
         if not fit:
-            raise GridFormatError(f"{folder.path}: all {outside} templates lie outside {folder.key}.cut; widen it")
+            or_empty = " or are empty" if empty else ""
+            raise GridFormatError(
+                f"{folder.path}: all {total} templates lie outside {folder.key}.cut{or_empty}; widen it"
+            )
     return good, left_out
 
 
@@ -173,7 +189,7 @@ def _write(
     left_out: Sequence[tuple[str, str]],
 ) -> None:
     """Write the store from the templates that the census found usable."""
-    reader, need = folders[0].reader, folders[0].need
+    need = folders[0].need
     native = min(entry.step_kms for entry in entries)
     wavelength = ln_uniform(need.low, need.high, config.grid.step_kms or native)
     ln_step = math.log(wavelength[-1] / wavelength[0]) / (wavelength.size - 1)
@@ -182,10 +198,12 @@ def _write(
     columns: dict[str, NDArray[Any]] = {"labels": labels, "source": np.array(names, dtype=np.str_)}
     if len(folders) > 1:
         columns["weight"] = np.array([folders[entry.folder].weight for entry in entries], dtype=np.float64)
-    summary = summarise(labels, reader.label_names)
+    summary = summarise(labels, need.labels)
     continua = [entry.continuum for entry in entries]
     columns |= continuum_columns(continua, continuum_nodes(need.low, need.high))
     _say_continua(log, continua)
+    own = [entry.source for entry in entries if entry.folder == 0]
+    offset = measured_offset(need.grid_format, own, (need.low, need.high))
     with building(
         config.store("grid"),
         recipe={**recipe, "templates": provenance.digest_recipe({"names": names, "labels": labels.tolist()})},
@@ -193,11 +211,12 @@ def _write(
         wavelength=wavelength,
         columns=columns,
         attributes={
-            "label_names": list(reader.label_names),
-            "format": reader.format,
+            "label_names": list(need.labels),
+            "format": need.grid_format,
             "ln_step": ln_step,
             "velocity_step_kms": C_KMS * ln_step,
             "native_step_kms": native,
+            "line_offset_kms": offset,
             "summary": summary,
             "left_out": dict(left_out),
         },
@@ -206,6 +225,7 @@ def _write(
         formats = [folders[entry.folder].need.grid_format for entry in entries]
         _write_shards(config, log, build, writer, [entry.source for entry in entries], formats)
         build.finalise()
+    _warn_of_vacuum(log, offset)
     for line in table(summary):
         log.info("%s", line)
     for k, folder in enumerate(folders[1:], start=1):
@@ -270,8 +290,14 @@ def _each(
         raise InterruptedRunError(f"{config.store('grid')}: stopped by {name}; run the same command again to go on")
 
 
+def _warn_of_vacuum(log: StageLog, offset: float | None) -> None:
+    if (words := vacuum_warning(offset)) is not None:
+        log.warning("%s", words)
+
+
 def _say_finished(log: StageLog, path: Path) -> None:
     store = open_store(path, made_by="ingest")
     log.info("%s: complete (%d templates); nothing to do", path, len(store))
     if left_out := store.attributes.get("left_out"):
         log.warning("%d files were left out of it; remove the store to have them tried again", len(left_out))
+    _warn_of_vacuum(log, store.attributes.get("line_offset_kms"))

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from starnet_hpc.config import SurveyConfig
 from starnet_hpc.errors import MissingInputError, ObservationFormatError
-from starnet_hpc.grids.fitsfile import FITS_ENDINGS, files_ending, nothing_in
+from starnet_hpc.grids.fitsfile import FITS_ENDINGS
+from starnet_hpc.grids.folders import files_ending, nothing_in
 from starnet_hpc.grids.template import PLAUSIBLE
 from starnet_hpc.labels import LABELS
 from starnet_hpc.observations.registry import READERS

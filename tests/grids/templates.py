@@ -19,3 +19,8 @@ def template(*, low: float = 5140.0, high: float = 5180.0, step: float = 0.05, *
     continuum = 1e7 * (values["teff"] / 5777.0) ** 4
     flux32 = np.maximum(flux * continuum, 1e3).astype(np.float32)
     return TemplateSpectrum(wavelength, flux32, values, "made up", {"vmicro": 1.0})
+
+
+def is_template(spectrum: TemplateSpectrum) -> bool:
+    """Say whether the numbers of a spectrum can be those of one."""
+    return bool(np.all(np.diff(spectrum.wavelength) > 0) and np.all(spectrum.flux > 0))

@@ -5,16 +5,10 @@ import pytest
 from starnet_hpc.config.spectra import GridFormat
 from starnet_hpc.errors import ConfigError
 from starnet_hpc.grids import READERS, reader_for
-from starnet_hpc.labels import GRID_LABELS
 
 
 def test_every_format_that_a_configuration_may_name_has_a_reader() -> None:
     assert set(READERS) == set(get_args(GridFormat))
-
-
-def test_readers_give_labels_in_the_order_of_the_package() -> None:
-    for reader in READERS.values():
-        assert list(reader.label_names) == [name for name in GRID_LABELS if name in reader.label_names]
 
 
 def test_an_unknown_format_is_answered_with_those_there_are() -> None:

@@ -144,8 +144,8 @@ def test_a_cut_that_leaves_nothing_is_an_error(tmp_path: Path, grid: list[Path])
 def test_a_cut_on_a_label_that_the_grid_does_not_vary_is_refused(
     tmp_path: Path, grid: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Intrigoss, "label_names", ("teff", "logg", "feh"))
-    with pytest.raises(ConfigError, match=r"grid\.cut\.afe: grids of format intrigoss do not vary afe"):
+    monkeypatch.setattr(Intrigoss, "label_names", lambda self, folder: ("teff", "logg", "feh"))
+    with pytest.raises(ConfigError, match=r"grid\.cut\.afe: the grid in .* \(format intrigoss\) does not vary afe"):
         ingest(experiment(tmp_path, grid={"cut": {"afe": [0, 1]}}))
 
 

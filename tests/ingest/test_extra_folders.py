@@ -108,9 +108,9 @@ def test_what_is_wrong_with_an_extra_folder_is_said_with_its_key(
         ingest(experiment(folders, grid={"extra": [extra(folders / "nowhere")]}))
     with pytest.raises(GridFormatError, match=r"rare: all 3 templates lie outside grid\.extra\[0\]\.cut; widen it"):
         ingest(experiment(folders, grid={"extra": [extra(folders / "rare", cut={"teff": [1000, 2000]})]}))
-    tied = type("Tied", (Intrigoss,), {"label_names": ("teff", "logg", "feh")})()
+    tied = type("Tied", (Intrigoss,), {"label_names": lambda self, folder: ("teff", "logg", "feh")})()
     monkeypatch.setitem(READERS, "intrigoss", tied)
-    with pytest.raises(ConfigError, match=r"grid\.extra\[0\]\.cut\.afe: grids of format intrigoss do not vary afe"):
+    with pytest.raises(ConfigError, match=r"grid\.extra\[0\]\.cut\.afe: the grid in .*rare .* does not vary afe"):
         ingest(experiment(folders, grid={"extra": [extra(folders / "rare", cut={"afe": [0, 1]})]}))
 
 
@@ -138,10 +138,13 @@ def test_two_extra_folders_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 def test_folders_of_formats_with_other_labels_cannot_join(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reader = type("Tied", (Intrigoss,), {"format": "tied", "label_names": ("teff", "logg", "feh")})()
+    names = {"format": "tied", "label_names": lambda self, folder: ("teff", "logg", "feh")}
+    reader = type("Tied", (Intrigoss,), names)()
     monkeypatch.setitem(READERS, "tied", reader)
     config = experiment(folders, grid={"extra": [extra(folders / "rare")]})
     other = config.grid.extra[0].model_copy(update={"format": "tied"})
     config = config.model_copy(update={"grid": config.grid.model_copy(update={"extra": (other,)})})
-    with pytest.raises(ConfigError, match=r"grid\.extra\[0\]\.format: .* tied vary teff, logg, feh, but those of grid"):
+    with pytest.raises(
+        ConfigError, match=r"grid\.extra\[0\]: the grid in .*rare varies teff, logg, feh, but the one in"
+    ):
         ingest(config)

@@ -118,7 +118,12 @@ def test_the_summary_counts_nodes_and_holes(tmp_path: Path) -> None:
     summary = opened(ingest(config)).attributes["summary"]
     assert summary["templates"] == 11
     assert summary["holes"] == 1
-    assert summary["labels"]["teff"] == {"low": 4500.0, "high": 6000.0, "distinct": 4}
+    assert summary["labels"]["teff"] == {
+        "low": 4500.0,
+        "high": 6000.0,
+        "distinct": 4,
+        "counts": [[4500.0, 2], [5000.0, 3], [5500.0, 3], [6000.0, 3]],
+    }
     log = (config.run_dir / "logs" / "ingest.log").read_text()
     assert "1 of the 12 nodes that these values span are not there" in log
 
