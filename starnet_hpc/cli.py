@@ -7,7 +7,8 @@ from pathlib import Path
 
 from starnet_hpc import __version__
 from starnet_hpc.config import ExperimentConfig, load_config
-from starnet_hpc.errors import StarnetError
+from starnet_hpc.errors import ConfigError, StarnetError
+from starnet_hpc.world import announced_ranks
 
 Run = Callable[[ExperimentConfig, argparse.Namespace], object]
 
@@ -71,6 +72,8 @@ _STAGES: dict[str, tuple[Run, str]] = {
     "evaluate": (_evaluate, "tables, figures and report.html"),
     "run": (_run, "all stages in order, skipping what is done"),
 }
+
+_WITH_WORKERS = {"ingest", "augment", "observe"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -155,9 +158,26 @@ def _add_stage_options(parser: argparse.ArgumentParser, stage: str) -> None:
 def _run_stage(stage: str, options: argparse.Namespace) -> None:
     from starnet_hpc.launch.rundir import claim
 
-    config = load_config(options.config, options.overrides)
+    config = _agreed_config(options)
+    if stage in _WITH_WORKERS and config.augment.scheduler == "mpi":
+        from starnet_hpc.parallel.mpi import roles
+
+        with roles(config) as runs_stage:
+            if runs_stage:
+                claim(config)
+                _STAGES[stage][0](config, options)
+        return
     claim(config)
     _STAGES[stage][0](config, options)
+
+
+def _agreed_config(options: argparse.Namespace) -> ExperimentConfig:
+    """Return the configuration; of ranks that find the same faults in it only the first tells of them."""
+    try:
+        return load_config(options.config, options.overrides)
+    except ConfigError as error:
+        error.told = announced_ranks()[1] != 0
+        raise
 
 
 def _quickstart(options: argparse.Namespace) -> None:

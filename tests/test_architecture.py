@@ -15,10 +15,12 @@ FOR_KERNELS = {"numpy", "numba", "scipy", *sys.stdlib_module_names}
 MAY_PRINT = {"cli.py", "launch/doctor.py"}
 DOORS = {
     "torch.distributed": {"train"},
-    "mpi4py": {"predict"},
+    "mpi4py": {"world.py", "predict"},
     "submitit": {"launch"},
-    "dask": {"parallel.py"},
-    "distributed": {"parallel.py"},
+    "dask": {"parallel"},
+    "distributed": {"parallel"},
+    "dask_jobqueue": {"parallel"},
+    "dask_mpi": {"parallel"},
 }
 
 

@@ -1,6 +1,7 @@
 """Augment: `grid.zarr` in; `train.zarr`, `valid.zarr` and `test.zarr` out."""
 
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 
 import numpy as np
@@ -72,25 +73,31 @@ def _make_shards(
     stop: StopRequest,
 ) -> None:
     """Compute what is missing of all three stores, so that workers start only once."""
-    work: list[ShardWork] = []
-    for split, build in zip(splits, builds, strict=True):
-        task = ShardTask(split.path, split.layout, build.recipe_digest, grid.path, grid.content_digest, split.spectra)
-        work += [ShardWork(task, shard, split.draws.rows(split.layout.rows_of(shard))) for shard in build.missing()]
+    missing = [build.missing() for build in builds]
     total = sum(split.layout.rows for split in splits)
-    todo = sum(one.draws.template.size for one in work)
-    with log.bar("augment", total, "spectra", done=total - todo) as bar:
-        for _, rows in parallel.each(
-            make_shard,
-            work,
-            workers=config.augment.workers,
-            scheduler=config.augment.scheduler,
-            stop=lambda: bool(stop),
-        ):
+    todo = sum(
+        len(split.layout.rows_of(shard)) for split, shards in zip(splits, missing, strict=True) for shard in shards
+    )
+
+    def work() -> Iterator[ShardWork]:
+        """Yield one shard at a time, so that what waits takes no memory."""
+        for split, build, shards in zip(splits, builds, missing, strict=True):
+            task = ShardTask(
+                split.path, split.layout, build.recipe_digest, grid.path, grid.content_digest, split.spectra
+            )
+            for shard in shards:
+                yield ShardWork(task, shard, split.draws.rows(split.layout.rows_of(shard)))
+
+    with (
+        parallel.workers(config, tasks=sum(map(len, missing)), stop=lambda: bool(stop)) as pool,
+        log.bar("augment", total, "spectra", done=total - todo) as bar,
+    ):
+        for _, rows in pool.each(make_shard, work()):
             bar.advance(rows)
-    missing = sum(len(build.missing()) for build in builds)
-    if stop.signal and missing:
+    left = sum(len(build.missing()) for build in builds)
+    if stop.signal and left:
         raise InterruptedRunError(
-            f"{config.run_dir}: stopped by {stop.signal.name} with {missing} of "
+            f"{config.run_dir}: stopped by {stop.signal.name} with {left} of "
             f"{sum(split.layout.shards for split in splits)} shards to do; run the same command again to go on"
         )
 

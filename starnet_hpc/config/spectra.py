@@ -11,6 +11,17 @@ from starnet_hpc.labels import GRID_LABELS
 GridFormat = Literal["intrigoss", "phoenix", "ambre", "ferre", "mpia_nlte", "mpia_lte", "table"]
 
 
+def _scheduler(text: str) -> str:
+    if text.endswith(".json"):
+        return str(expanded(text))
+    if text not in {"local", "slurm", "mpi"} and "://" not in text:
+        raise ValueError(
+            f"is local, slurm, mpi, an address like tcp://host:8786, or the path of a scheduler's .json file; "
+            f"got {text!r}"
+        )
+    return text
+
+
 class LabelCut(Section):
     """Ranges of labels to keep; templates outside are left out, and nothing is trained there."""
 
@@ -204,12 +215,9 @@ class AugmentConfig(Section):
     shard_rows: Annotated[int, Field(ge=1, le=16_384)] = 512
     """Spectra in one shard file, the unit of work and of resuming."""
     workers: Annotated[int, Field(ge=1)] | None = None
-    """Worker processes on this machine; by default one for each core that the job may use."""
-    scheduler: str = "local"
-    """`local` (workers on this machine), or the address of a Dask scheduler that runs already (tcp://host:port)."""
-
-    @model_validator(mode="after")
-    def _check_scheduler(self) -> Self:
-        if self.scheduler != "local" and "://" not in self.scheduler:
-            raise ValueError(f"scheduler is 'local' or an address like tcp://host:8786, got {self.scheduler!r}")
-        return self
+    """Worker processes, one core each; by default as many as the job has cores (with `scheduler: slurm`, as one job:
+    `cluster.cpus_per_task`). A scheduler that runs already and `mpi` bring their own."""
+    scheduler: Annotated[str, AfterValidator(_scheduler)] = "local"
+    """Where workers are: `local` (processes on this machine), `slurm` (jobs that are submitted as `cluster` says),
+    `mpi` (the ranks of mpiexec or srun), or a Dask scheduler that runs already: its address (tcp://host:port,
+    tls://...) or the file that it wrote (a path that ends in .json)."""

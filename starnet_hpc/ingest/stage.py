@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,9 +64,10 @@ def ingest(config: ExperimentConfig) -> Path:
         if finished(path, recipe):
             _say_finished(log, path)
             return path
-        entries = _take_census(config, log, folders, sources)
-        good, left_out = _select(config, log, folders, entries)
-        _write(config, log, recipe, folders, good, left_out)
+        with _workers(config, sum(map(len, sources))) as each:
+            entries = _take_census(config, log, folders, sources, each)
+            good, left_out = _select(config, log, folders, entries)
+            _write(config, log, recipe, folders, good, left_out, each)
     return path
 
 
@@ -112,6 +114,7 @@ def _take_census(
     log: StageLog,
     folders: Sequence[GridFolder],
     sources: Sequence[Sequence[TemplateSource]],
+    each: "_Each",
 ) -> list[Entry]:
     """Return an entry for every template, in the order of folders and names.
 
@@ -121,12 +124,12 @@ def _take_census(
     entries: list[Entry] = []
     for k, (folder, own) in enumerate(zip(folders, sources, strict=True)):
         log.info("%s: %d templates in %s", folder.need.grid_format, len(own), folder.path)
-        entries += [replace(entry, folder=k) for entry in _examine(config, log, own, folder.need)]
+        entries += [replace(entry, folder=k) for entry in _examine(config, log, own, folder.need, each)]
     return entries
 
 
 def _examine(
-    config: ExperimentConfig, log: StageLog, sources: Sequence[TemplateSource], need: Requirement
+    config: ExperimentConfig, log: StageLog, sources: Sequence[TemplateSource], need: Requirement, each: "_Each"
 ) -> list[Entry]:
     """Return an entry for every template of one folder, in the order of names."""
     skip = config.grid.on_error == "skip"
@@ -137,7 +140,7 @@ def _examine(
     answers: dict[int, list[Entry]] = {}
     settled = 0
     with log.bar("census", len(sources), "files") as bar:
-        for block, entries in _each(config, Census(need), blocks, len(sources)):
+        for block, entries in each(Census(need), blocks):
             answers[block.number] = entries
             bar.advance(len(entries))
             # Blocks finish in any order; the bad file to name is the first by name, whichever was found first.
@@ -187,6 +190,7 @@ def _write(
     folders: Sequence[GridFolder],
     entries: Sequence[Entry],
     left_out: Sequence[tuple[str, str]],
+    each: "_Each",
 ) -> None:
     """Write the store from the templates that the census found usable."""
     need = folders[0].need
@@ -223,7 +227,7 @@ def _write(
     ) as build:
         writer = ShardWriter(build.path, build.layout, build.recipe_digest, wavelength)
         formats = [folders[entry.folder].need.grid_format for entry in entries]
-        _write_shards(config, log, build, writer, [entry.source for entry in entries], formats)
+        _write_shards(log, build, writer, [entry.source for entry in entries], formats, each)
         build.finalise()
     _warn_of_vacuum(log, offset)
     for line in table(summary):
@@ -250,12 +254,12 @@ def _say_continua(log: StageLog, continua: Sequence[tuple[NDArray[np.float32], f
 
 
 def _write_shards(
-    config: ExperimentConfig,
     log: StageLog,
     build: StoreBuild,
     writer: ShardWriter,
     sources: Sequence[TemplateSource],
     formats: Sequence[str],
+    each: "_Each",
 ) -> None:
     shards = []
     for number in build.missing():
@@ -264,30 +268,42 @@ def _write_shards(
         shards.append(Shard(number, tuple(sources[part]), tuple(formats[part])))
     left = sum(len(shard.sources) for shard in shards)
     with log.bar("fluxes", len(sources), "templates", len(sources) - left) as bar:
-        for _, count in _each(config, writer, shards, left):
+        for _, count in each(writer, shards):
             bar.advance(count)
 
 
-def _each(
-    config: ExperimentConfig, task: Callable[[_Key], _Result], keys: Sequence[_Key], files: int
-) -> Iterator[tuple[_Key, _Result]]:
-    """Yield `parallel.each` with the workers that the user asked for, else as many as the files keep busy.
+class _Each(Protocol):
+    """Yields `(key, task(key))` for each key."""
+
+    def __call__(self, task: Callable[[_Key], _Result], keys: Sequence[_Key], /) -> Iterator[tuple[_Key, _Result]]: ...
+
+
+@contextmanager
+def _workers(config: ExperimentConfig, files: int) -> Iterator[_Each]:
+    """Give workers that read so many files, in both passes.
 
     Raises:
         InterruptedRunError: a signal asked to stop before all was done.
     """
-    workers = config.augment.workers or min(parallel.available_cores(), max(1, files // _FILES_PER_WORKER))
-    done = 0
-    with stop_requests() as stop:
-        answers = parallel.each(
-            task, keys, workers=workers, scheduler=config.augment.scheduler, stop=lambda: bool(stop)
-        )
-        for answer in answers:
-            done += 1
-            yield answer
-    if done < len(keys):
-        name = stop.signal.name if stop.signal else "a signal"
-        raise InterruptedRunError(f"{config.store('grid')}: stopped by {name}; run the same command again to go on")
+    worth = max(1, files // _FILES_PER_WORKER)
+    tasks = math.ceil(files / min(SHARD_ROWS, _CENSUS_BLOCK))
+    with (
+        stop_requests() as stop,
+        parallel.workers(config, tasks=tasks, worth=worth, stop=lambda: bool(stop)) as pool,
+    ):
+
+        def each(task: Callable[[_Key], _Result], keys: Sequence[_Key]) -> Iterator[tuple[_Key, _Result]]:
+            done = 0
+            for answer in pool.each(task, keys):
+                done += 1
+                yield answer
+            if done < len(keys):
+                name = stop.signal.name if stop.signal else "a signal"
+                raise InterruptedRunError(
+                    f"{config.store('grid')}: stopped by {name}; run the same command again to go on"
+                )
+
+        yield each
 
 
 def _warn_of_vacuum(log: StageLog, offset: float | None) -> None:

@@ -156,13 +156,14 @@ def _run(config: ExperimentConfig, log: StageLog, build: StoreBuild, task: Shard
         part = slice(rows.start, rows.stop)
         shards.append(Shard(number, listing.paths[part], tuple(listing.snr[part].tolist())))
     left = sum(len(shard.paths) for shard in shards)
-    workers = config.augment.workers or min(parallel.available_cores(), max(1, left // _FILES_PER_WORKER))
+    worth = max(1, left // _FILES_PER_WORKER)
     told = 0
-    with stop_requests() as stop, log.bar("observe", len(listing), "spectra", len(listing) - left) as bar:
-        answers = parallel.each(
-            task, shards, workers=workers, scheduler=config.augment.scheduler, stop=lambda: bool(stop)
-        )
-        for _, summary in answers:
+    with (
+        stop_requests() as stop,
+        parallel.workers(config, tasks=len(shards), worth=worth, stop=lambda: bool(stop)) as pool,
+        log.bar("observe", len(listing), "spectra", len(listing) - left) as bar,
+    ):
+        for _, summary in pool.each(task, shards):
             bar.advance(summary.rows)
             for problem in summary.problems[: max(_MOST_LISTED - told, 0)]:
                 log.warning("flagged: %s", problem)

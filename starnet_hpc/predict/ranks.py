@@ -1,4 +1,4 @@
-"""MPI's only door: ranks that form a grid, units of work along one axis, members along the other."""
+"""MPI for prediction: ranks that form a grid, units of work along one axis, members along the other."""
 
 import os
 import sys
@@ -11,8 +11,9 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from starnet_hpc.errors import LauncherError, StarnetError
+from starnet_hpc.errors import StarnetError
 from starnet_hpc.networks import Moments, merge
+from starnet_hpc.world import announced_ranks, mpi_world
 
 Value = TypeVar("Value")
 
@@ -20,13 +21,6 @@ _LAST_WORDS_S = 1.0
 """Launchers pass on what ranks say through pipes, and an abort loses what is still on its way."""
 _LOCAL_RANK = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
 """Where launchers say which of a node's ranks this is: MPICH, Open MPI, srun."""
-
-_ANNOUNCED = (
-    ("PMI_SIZE", "PMI_RANK"),
-    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
-    ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
-)
-"""Where launchers say how many ranks they start and which this is: MPICH and srun --mpi=pmi2, Open MPI, any srun."""
 
 
 def local_rank() -> int:
@@ -125,11 +119,11 @@ def started_ranks() -> Iterator[Ranks]:
     Raises:
         LauncherError: the launcher announced more ranks than this MPI library found: they belong to different MPIs.
     """
-    announced, rank = _announced()
+    announced, rank = announced_ranks()
     if announced <= 1:
         yield Ranks(None)
         return
-    world = _world(announced, rank)
+    world = mpi_world(announced, rank)
     ranks = Ranks(world)
     try:
         yield ranks
@@ -150,43 +144,6 @@ def _abort(world: Any, last_words: str) -> None:
     sys.stderr.flush()
     time.sleep(_LAST_WORDS_S)
     world.Abort(1)
-
-
-def _announced() -> tuple[int, int]:
-    """Return how many ranks the launcher says it started, and which of them this is."""
-    for size, rank in _ANNOUNCED:
-        if os.environ.get(size, "").isdigit():
-            number = os.environ.get(rank, "")
-            return int(os.environ[size]), int(number) if number.isdigit() else 0
-    return 1, 0
-
-
-def _world(announced: int, rank: int) -> Any:
-    """Return MPI's world.
-
-    Raises:
-        LauncherError: on every rank, since none can reach the others; only the first tells of it.
-    """
-    problem = None
-    try:
-        from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:
-        problem = (
-            f"the launcher started {announced} ranks, but MPI cannot be loaded ({error}); install an MPI library "
-            f"(`pip install mpich`, or the cluster's module), or start one process"
-        )
-    else:
-        if MPI.COMM_WORLD.Get_size() == announced:
-            return MPI.COMM_WORLD
-        vendor, version = MPI.get_vendor()
-        problem = (
-            f"{announced} ranks were asked for, but each of them is alone: the launcher does not belong to the MPI "
-            f"library that Python loads ({vendor} {'.'.join(map(str, version))}); use that library's mpiexec, or "
-            f"`srun --mpi=pmi2` for MPICH and `srun --mpi=pmix` for Open MPI"
-        )
-    mismatch = LauncherError(problem)
-    mismatch.told = rank != 0
-    raise mismatch
 
 
 def _merge_buffers(ours: Any, theirs: Any, datatype: Any) -> None:

@@ -10,6 +10,9 @@ import pytest
 
 from starnet_hpc import parallel
 from starnet_hpc.errors import LauncherError
+from starnet_hpc.parallel import running
+from starnet_hpc.parallel.conditions import started
+from tests.parallel.cases import each
 from tests.support import free_port, run, wait_until
 from tests.tasks import Fragile, Refusing, Waiting, square, trim_threshold, who
 
@@ -23,18 +26,18 @@ def silence(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
 
 
 def test_one_worker_is_this_process(silence: None) -> None:
-    assert dict(parallel.each(square, range(7), workers=1)) == {key: key * key for key in range(7)}
-    assert {pid for _, pid in parallel.each(who, range(3), workers=1)} == {os.getpid()}
+    assert dict(each(square, range(7), workers=1)) == {key: key * key for key in range(7)}
+    assert {pid for _, pid in each(who, range(3), workers=1)} == {os.getpid()}
 
 
 def test_several_workers_are_other_processes_and_give_the_same(dask_scheduler: str, silence: None) -> None:
-    assert dict(parallel.each(square, range(50), scheduler=dask_scheduler)) == {key: key * key for key in range(50)}
-    assert os.getpid() not in {pid for _, pid in parallel.each(who, range(8), scheduler=dask_scheduler)}
+    assert dict(each(square, range(50), scheduler=dask_scheduler)) == {key: key * key for key in range(50)}
+    assert os.getpid() not in {pid for _, pid in each(who, range(8), scheduler=dask_scheduler)}
 
 
 def test_a_local_cluster_starts_and_ends_in_silence(silence: None) -> None:
     environment = dict(os.environ)
-    pids = {pid for _, pid in parallel.each(who, range(20), workers=2)}
+    pids = {pid for _, pid in each(who, range(20), workers=2)}
     assert dict(os.environ) == environment  # not OMP_NUM_THREADS=1 for whatever this process starts next
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()  # and signals reach this process as before
     assert os.getpid() not in pids
@@ -45,38 +48,38 @@ def test_a_local_cluster_starts_and_ends_in_silence(silence: None) -> None:
 
 def test_workers_keep_the_memory_of_small_arrays_for_the_next_ones() -> None:
     """Dask's own setting of malloc triples the time of a spectrum (its fresh pages are all cleared by the system)."""
-    assert {value for _, value in parallel.each(trim_threshold, range(2), workers=2)} == {256 << 20}
+    assert {value for _, value in each(trim_threshold, range(2), workers=2)} == {256 << 20}
 
 
 def test_no_keys_start_no_workers(silence: None) -> None:
-    assert list(parallel.each(square, [], scheduler="tcp://127.0.0.1:1")) == []
+    assert list(each(square, [], scheduler="tcp://127.0.0.1:1")) == []
 
 
 def test_an_exception_arrives_as_itself_without_a_word_from_dask(silence: None) -> None:
     with pytest.raises(LookupError, match=r"^'?key 3 is not for me'?$"):
-        list(parallel.each(Refusing(3), range(20), workers=1))
+        list(each(Refusing(3), range(20), workers=1))
     with pytest.raises(LookupError, match=r"^'?key 3 is not for me'?$"):
-        list(parallel.each(Refusing(3), range(20), workers=2))
+        list(each(Refusing(3), range(20), workers=2))
 
 
 def test_results_come_before_the_exception_that_ends_them(dask_scheduler: str) -> None:
     told: list[int] = []
     with pytest.raises(LookupError):
-        told.extend(key for key, _ in parallel.each(Refusing(40), range(41), scheduler=dask_scheduler))
+        told.extend(key for key, _ in each(Refusing(40), range(41), scheduler=dask_scheduler))
     assert len(told) >= 36  # all but those that were under way on the four workers
 
 
 def test_a_worker_that_is_killed_in_the_middle_is_replaced_and_its_task_done_again(
     tmp_path: Path, silence: None
 ) -> None:
-    assert dict(parallel.each(Fragile(2, tmp_path), range(6), workers=2)) == {key: key for key in range(6)}
+    assert dict(each(Fragile(2, tmp_path), range(6), workers=2)) == {key: key for key in range(6)}
     assert (tmp_path / "2").read_text() == "begun\nbegun\n"
 
 
 def test_work_that_kills_every_worker_is_given_up_with_advice(tmp_path: Path) -> None:
     # Not in silence: a worker that Dask is just restarting when the cluster closes may print its own traceback.
     with pytest.raises(LauncherError, match=r"ended 4 worker processes.*on 127\.0\.0\.1; .*augment\.workers"):
-        list(parallel.each(Fragile(0, tmp_path, always=True), range(2), workers=2))
+        list(each(Fragile(0, tmp_path, always=True), range(2), workers=2))
 
 
 def test_at_most_one_task_a_worker_is_under_way_and_a_stop_starts_no_other(tmp_path: Path, dask_scheduler: str) -> None:
@@ -95,7 +98,7 @@ def test_at_most_one_task_a_worker_is_under_way_and_a_stop_starts_no_other(tmp_p
 
     other = threading.Thread(target=stop_then_let_go)
     other.start()
-    told = [key for key, _ in parallel.each(Waiting(tmp_path), range(100), scheduler=dask_scheduler, stop=stop.is_set)]
+    told = [key for key, _ in each(Waiting(tmp_path), range(100), scheduler=dask_scheduler, stop=stop.is_set)]
     other.join()
     assert sorted(told) == [0, 1, 2, 3]
     assert len(begun()) == len(list(tmp_path.glob("done-*"))) == 4
@@ -103,12 +106,12 @@ def test_at_most_one_task_a_worker_is_under_way_and_a_stop_starts_no_other(tmp_p
 
 def test_a_stop_before_the_start_starts_nothing(dask_scheduler: str) -> None:
     for scheduler in ("local", dask_scheduler):
-        assert list(parallel.each(square, range(5), scheduler=scheduler, workers=1, stop=lambda: True)) == []
+        assert list(each(square, range(5), scheduler=scheduler, workers=1, stop=lambda: True)) == []
 
 
 def test_one_worker_stops_between_two_tasks() -> None:
     told: list[int] = []
-    for key, _ in parallel.each(square, range(100), workers=1, stop=lambda: len(told) >= 3):
+    for key, _ in each(square, range(100), workers=1, stop=lambda: len(told) >= 3):
         told.append(key)
     assert told == [0, 1, 2]
 
@@ -117,21 +120,21 @@ def test_workers_do_not_see_the_signals_that_a_whole_process_group_gets() -> Non
     """As scancel and Ctrl-C send them: only the process that was started answers."""
     program = """
 import os, signal
-from starnet_hpc import parallel
 from starnet_hpc.interrupts import stop_requests
+from tests.parallel.cases import each
 from tests.tasks import who
 if __name__ == "__main__":
     os.setpgid(0, 0)
     with stop_requests() as stop:
         pids = []
-        for _, pid in parallel.each(who, range(40), workers=2):
+        for _, pid in each(who, range(40), workers=2):
             pids.append(pid)
             if len(pids) == 4:
                 os.killpg(0, signal.SIGTERM)
                 os.killpg(0, signal.SIGUSR1)
         assert stop and len(pids) == 40 and len(set(pids)) == 2, pids
         try:
-            for _ in parallel.each(who, range(40), workers=2):
+            for _ in each(who, range(40), workers=2):
                 os.killpg(0, signal.SIGINT)
         except KeyboardInterrupt:
             raise SystemExit("interrupted")
@@ -141,17 +144,17 @@ if __name__ == "__main__":
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch, silence: None) -> None:
-    monkeypatch.setattr(parallel, "_CONNECT_S", 1)
+    monkeypatch.setattr(running, "_CONNECT_S", 1)
     address = f"tcp://127.0.0.1:{free_port()}"
     with pytest.raises(LauncherError, match=rf"augment\.scheduler: no Dask scheduler answers at {address}"):
-        list(parallel.each(square, range(3), scheduler=address))
+        list(each(square, range(3), scheduler=address))
 
 
 def test_an_address_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, silence: None) -> None:
     # No host name: looking one up is up to the machine's resolver, and can hold Dask's threads for ten seconds.
-    monkeypatch.setattr(parallel, "_CONNECT_S", 1)
+    monkeypatch.setattr(running, "_CONNECT_S", 1)
     with pytest.raises(LauncherError, match="answers at nonsense://here:1"):
-        list(parallel.each(square, range(3), scheduler="nonsense://here:1"))
+        list(each(square, range(3), scheduler="nonsense://here:1"))
 
 
 def test_dask_gets_a_second_try_to_start_on_a_machine_that_stalls() -> None:
@@ -162,19 +165,19 @@ def test_dask_gets_a_second_try_to_start_on_a_machine_that_stalls() -> None:
             raise error
         return "started"
 
-    assert parallel._started(start) == "started"
+    assert started(start) == "started"
     tries = iter([AssertionError, AssertionError])
     with pytest.raises(AssertionError):
-        parallel._started(start)
+        started(start)
 
 
 def test_a_scheduler_without_workers_is_told_apart(monkeypatch: pytest.MonkeyPatch, silence: None) -> None:
     from dask.distributed import LocalCluster
 
-    monkeypatch.setattr(parallel, "_FIRST_WORKER_S", 1)
+    monkeypatch.setattr(running, "_NO_WORKER_S", 1)
     cluster = LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=60)
     with cluster, pytest.raises(LauncherError, match=r"has had no worker for 1 s; start some with `dask worker tcp://"):
-        list(parallel.each(square, range(3), scheduler=cluster.scheduler_address))
+        list(each(square, range(3), scheduler=cluster.scheduler_address))
 
 
 def test_available_cores_are_those_of_the_job() -> None:

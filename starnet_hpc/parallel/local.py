@@ -1,0 +1,42 @@
+"""Workers on this machine, one process a core."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from dask.distributed import Client, LocalCluster
+from distributed.system import MEMORY_LIMIT
+
+from starnet_hpc.parallel.conditions import SILENT, started, unsignalled, worker_environment
+from starnet_hpc.parallel.crew import Crew
+
+
+@contextmanager
+def local_crew(workers: int) -> Iterator[Crew]:
+    """Start so many worker processes here; end them on the way out."""
+    with worker_environment(), _cluster(workers) as cluster, started(lambda: Client(cluster)) as client:
+        yield Crew(client)
+
+
+@contextmanager
+def _cluster(workers: int) -> Iterator[LocalCluster]:
+    with unsignalled():
+        cluster = started(
+            lambda: LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address="127.0.0.1:0",  # None would fight for port 8787 all the same
+                scheduler_kwargs={"dashboard": False},
+                silence_logs=SILENT,
+                # A worker's share of what the job may use. Dask's own would be a core's share of the machine, which is
+                # less than a shard where few workers run on a large machine.
+                memory_limit=MEMORY_LIMIT // workers,
+            )
+        )
+    try:
+        yield cluster
+    finally:
+        # Closing fails on a worker that is just being started again. It ends with this process, and the error that has
+        # brought us here must not be lost.
+        with suppress(AssertionError, OSError):
+            cluster.close()
