@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,6 @@ def square(key: int) -> int:
 
 def who(key: int) -> int:
     return os.getpid()
-
-
-def trim_threshold(key: int) -> int:
-    return int(os.environ["MALLOC_TRIM_THRESHOLD_"])
 
 
 @dataclass(frozen=True)
@@ -58,3 +55,42 @@ class Waiting:
             gate.read()
         (self.notes / f"done-{key}").touch()
         return key
+
+
+@dataclass(frozen=True)
+class Lasting:
+    """Takes some time."""
+
+    seconds: float
+
+    def __call__(self, key: int) -> int:
+        time.sleep(self.seconds)
+        return key
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """Under which a worker process runs."""
+
+    threads: tuple[str, str, int]
+    """What BLAS and OpenMP were told before it began, and how many Numba would take."""
+    trim_threshold: int
+    memory_share: float
+    """Of the machine's memory."""
+    pauses: object
+    spills: object
+
+
+def circumstances(key: int) -> Circumstances:
+    import numba
+    from dask.distributed import get_worker
+    from distributed.system import MEMORY_LIMIT
+
+    manager = get_worker().memory_manager
+    return Circumstances(
+        (os.environ["OPENBLAS_NUM_THREADS"], os.environ["OMP_NUM_THREADS"], numba.config.NUMBA_NUM_THREADS),
+        int(os.environ["MALLOC_TRIM_THRESHOLD_"]),
+        (manager.memory_limit or 0) / MEMORY_LIMIT,
+        manager.memory_pause_fraction,
+        manager.memory_spill_fraction,
+    )

@@ -31,7 +31,7 @@ class ClusterConfig(Section):
     queue_minutes: Annotated[float, Field(gt=0)] = 120.0
     """With `augment.scheduler: slurm`: how long to wait in the queue for a worker [minutes]."""
     interface: str | None = None
-    """With `augment.scheduler: slurm` or `mpi`: the network interface (ib0) at which workers reach the scheduler's host;
-    by default the one that leads out of it."""
+    """With `augment.scheduler: slurm` or `mpi`: the network interface (ib0) by which workers reach the scheduler;
+    by default the one that leads out of its machine."""
     extra: dict[str, str | int] = Field(default_factory=dict)
     """Further sbatch options, long names without dashes (qos: regular, constraint: gpu)."""

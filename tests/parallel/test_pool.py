@@ -12,9 +12,10 @@ from starnet_hpc import parallel
 from starnet_hpc.errors import LauncherError
 from starnet_hpc.parallel import running
 from starnet_hpc.parallel.conditions import started
+from tests import support
 from tests.parallel.cases import each
 from tests.support import free_port, run, wait_until
-from tests.tasks import Fragile, Refusing, Waiting, square, trim_threshold, who
+from tests.tasks import Fragile, Refusing, Waiting, circumstances, square, who
 
 
 @pytest.fixture
@@ -46,9 +47,47 @@ def test_a_local_cluster_starts_and_ends_in_silence(silence: None) -> None:
             os.kill(pid, 0)
 
 
-def test_workers_keep_the_memory_of_small_arrays_for_the_next_ones() -> None:
-    """Dask's own setting of malloc triples the time of a spectrum (its fresh pages are all cleared by the system)."""
-    assert {value for _, value in each(trim_threshold, range(2), workers=2)} == {256 << 20}
+def test_what_a_worker_is_told_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Job scripts often say OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK, which a process a core would multiply."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    one, two = (value for _, value in each(circumstances, range(2), workers=2))
+    assert one == two
+    assert one.threads == ("1", "1", 1)
+    # Dask's own setting of malloc triples the time of a spectrum: its fresh pages are all cleared by the system.
+    assert one.trim_threshold == 256 << 20
+    # Its share of the memory is all it may take; it is never paused for what malloc keeps, since nothing would wake it.
+    assert one.memory_share == pytest.approx(0.5, abs=0.01)
+    assert (one.pauses, one.spills) == (False, False)
+    assert os.environ["OMP_NUM_THREADS"] == "8"
+
+
+def test_the_workers_of_a_pool_stay_for_its_next_tasks() -> None:
+    config = support.experiment(Path("unused"), augment={"workers": 2})
+    with parallel.workers(config, tasks=20) as pool:
+        first = {pid for _, pid in pool.each(who, range(20))}
+        second = {pid for _, pid in pool.each(who, range(20))}
+    assert second <= first
+    assert len(first) == 2
+    assert os.getpid() not in first
+
+
+def test_keys_are_taken_when_a_worker_is_free_for_them(dask_scheduler: str) -> None:
+    """What waits takes no memory, however many rows a store shall have."""
+    taken = 0
+
+    def keys() -> Iterator[int]:
+        nonlocal taken
+        for key in range(200):
+            taken += 1
+            yield key
+
+    ahead = []
+    config = support.experiment(Path("unused"), augment={"scheduler": dask_scheduler})
+    with parallel.workers(config, tasks=200) as pool:
+        for told, _ in enumerate(pool.each(square, keys()), start=1):
+            ahead.append(taken - told)
+    assert len(ahead) == 200
+    assert max(ahead) <= 4  # one for each worker
 
 
 def test_no_keys_start_no_workers(silence: None) -> None:
