@@ -50,9 +50,9 @@ def roles(config: ExperimentConfig) -> Iterator[bool]:
             f"augment.scheduler: mpi needs {error.name}; install it with `pip install 'starnet-hpc[dask-cluster]'`",
         ) from None
     logging.getLogger("distributed").setLevel(SILENT)
+    world = mpi_world(size, rank)
     if rank != _CLIENT_RANK:
         _become_a_worker()
-    world = mpi_world(size, rank)
     with dask.config.set({**DASK_SETTINGS, **_certificates(world), "distributed.scheduler.preload": [__name__]}):
         runs_stage = initialize(
             interface=config.cluster.interface if rank == 0 else None,
@@ -116,7 +116,8 @@ def _become_a_worker() -> None:
     for number in (*STOP_SIGNALS, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     os.environ.update(WORKER_ENVIRONMENT)
-    # malloc has read its environment when this process began.
+    # malloc has read its environment when this process began. Only after MPI's start: MPICH hands what its large buffers
+    # happen to hold on to the other ranks, and from a heap that is not fresh it is more than Slurm's PMI-2 can take.
     libc = ctypes.CDLL(None)
     with suppress(AttributeError):  # another C library
         libc.mallopt(_M_TRIM_THRESHOLD, int(WORKER_ENVIRONMENT["MALLOC_TRIM_THRESHOLD_"]))

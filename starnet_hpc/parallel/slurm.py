@@ -9,9 +9,12 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from dask.distributed import Client
+from distributed.security import Security
 
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import LauncherError
@@ -41,18 +44,23 @@ def slurm_crew(config: ExperimentConfig, workers: int) -> Iterator[Crew]:
     Raises:
         LauncherError: there is no Slurm or no dask-jobqueue, or sbatch refuses; later, no job has brought a worker.
     """
-    jobs = _Jobs(config, workers)
-    try:
-        with started(lambda: Client(jobs.cluster)) as client:
-            yield Crew(client, jobs.care)
-    finally:
-        jobs.cancel()
+    folder = config.run_dir / "jobs"
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    (config.run_dir / "logs").mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=folder, prefix="keys-", ignore_cleanup_errors=True) as keys:
+        jobs = _Jobs(config, workers, Path(keys))
+        try:
+            with started(lambda: Client(jobs.cluster)) as client:
+                yield Crew(client, jobs.care)
+        finally:
+            jobs.cancel()
 
 
 class _Jobs:
     """The jobs of one crew."""
 
-    def __init__(self, config: ExperimentConfig, workers: int) -> None:
+    def __init__(self, config: ExperimentConfig, workers: int, keys: Path) -> None:
         self._wanted = math.ceil(workers / config.cluster.cpus_per_task)
         processes = math.ceil(workers / self._wanted)
         self._limit_min = config.cluster.queue_minutes
@@ -64,7 +72,7 @@ class _Jobs:
         """Names of jobs whose workers have been seen."""
         with unsignalled(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of how the libraries call each other
-            self.cluster = started(lambda: _cluster(config, processes, self._refused))
+            self.cluster = started(lambda: _cluster(config, processes, keys, self._refused))
         self.cluster.scale(jobs=self._wanted)
 
     def care(self, workers: int) -> None:
@@ -126,8 +134,12 @@ class _Jobs:
         return "\n    ".join([f"{words}. The end of {log}:", *lines[-_LOG_LINES:]])
 
 
-def _cluster(config: ExperimentConfig, processes: int, refused: list[str]) -> Any:
+def _cluster(config: ExperimentConfig, processes: int, keys: Path, refused: list[str]) -> Any:
     """Return the cluster, still without jobs; what sbatch says against them goes to `refused`."""
+    if any(letter.isspace() for letter in str(keys)):  # dask-jobqueue makes shell lines of it
+        raise LauncherError(
+            f"augment.scheduler: slurm needs a run_dir without blanks in its path, not {config.run_dir}"
+        )
     if shutil.which("sbatch") is None:
         raise LauncherError(
             "augment.scheduler is `slurm`, but there is no Slurm here (no sbatch on PATH): "
@@ -148,9 +160,6 @@ def _cluster(config: ExperimentConfig, processes: int, refused: list[str]) -> An
             except RuntimeError as error:
                 refused.append(_words_of_sbatch(error))
 
-    for folder in ("logs", "jobs"):
-        (config.run_dir / folder).mkdir(parents=True, exist_ok=True)
-    (config.run_dir / "jobs").chmod(0o700)  # the certificates lie there
     asked = config.cluster
     return SLURMCluster(
         job_cls=Job,  # type: ignore[arg-type]  # the class, whatever the annotation says
@@ -173,10 +182,25 @@ def _cluster(config: ExperimentConfig, processes: int, refused: list[str]) -> An
         python=shlex.quote(sys.executable),
         silence_logs=SILENT,
         scheduler_options={"dashboard": False, "dashboard_address": ":0", "interface": asked.interface},
-        # All of the cluster's network can reach the scheduler, and whoever may talk to it can run code as this user.
-        security=True,
-        shared_temp_directory=str(config.run_dir / "jobs"),
+        security=_certificates(keys),
     )
+
+
+def _certificates(folder: Path) -> Security:
+    """Return keys made for this run, in files that only this user's jobs can read.
+
+    All of the cluster's network can reach the scheduler, and whoever may talk to it can run code as this user.
+    """
+    made = Security.temporary()
+    files = {"ca_file": made.tls_ca_file, "key": made.tls_worker_key, "cert": made.tls_worker_cert}
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="ascii")
+    own = {
+        f"tls_{role}_{name}": str(folder / name)
+        for role in ("scheduler", "worker", "client")
+        for name in ("key", "cert")
+    }
+    return Security(require_encryption=True, tls_ca_file=str(folder / "ca_file"), **own)
 
 
 def _directives(config: ExperimentConfig) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,3 +94,19 @@ def wait_for_the_end() -> None:
     while time.monotonic() < limit:
         time.sleep(0.2)
     raise TimeoutError(f"nothing ended this job within {WAIT_LIMIT_S} s")
+
+
+@dataclass(frozen=True)
+class CancelsItsJob:
+    """A task whose worker's job is cancelled while it works, the first time."""
+
+    record: Path
+
+    def __call__(self, key: int) -> str:
+        """Return the number of the job."""
+        job = os.environ["SLURM_JOB_ID"]
+        if not self.record.exists():
+            self.record.write_text(job)
+            subprocess.run(["scancel", job], check=True)
+            wait_for_the_end()
+        return job
