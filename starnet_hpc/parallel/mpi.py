@@ -116,8 +116,7 @@ def _become_a_worker() -> None:
     for number in (*STOP_SIGNALS, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     os.environ.update(WORKER_ENVIRONMENT)
-    # malloc has read its environment when this process began. Only after MPI's start: MPICH hands what its large buffers
-    # happen to hold on to the other ranks, and from a heap that is not fresh it is more than Slurm's PMI-2 can take.
+    # malloc has read its environment when this process began.
     libc = ctypes.CDLL(None)
     with suppress(AttributeError):  # another C library
         libc.mallopt(_M_TRIM_THRESHOLD, int(WORKER_ENVIRONMENT["MALLOC_TRIM_THRESHOLD_"]))
