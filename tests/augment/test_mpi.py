@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from starnet_hpc.augment import augment
@@ -11,7 +12,8 @@ from starnet_hpc.augment.draws import SPLITS
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import LauncherError
 from starnet_hpc.launch.chain import find_mpiexec
-from starnet_hpc.stores import is_complete
+from starnet_hpc.stores import is_complete, open_store
+from starnet_hpc.stores.layout import shard_file
 from tests import support
 from tests.augment.cases import experiment, same_stores, write_grid
 
@@ -53,12 +55,15 @@ def test_ranks_write_what_one_process_writes(ready: ExperimentConfig, finished_r
 
 
 def test_a_task_that_fails_on_one_rank_ends_all_of_them_with_its_message(ready: ExperimentConfig) -> None:
-    faint = experiment(ready.run_dir.parent / "faint", augment={"continuum": "none"})
-    write_grid(faint, scale=1e-9)
-    code, said = ended(start(4, faint))
+    grid = open_store(ready.store("grid"), made_by="ingest")
+    file = shard_file(grid.path, 0)
+    flux = np.fromfile(file, dtype=np.float32).reshape(-1, grid.layout.pixels)
+    flux[1:] *= -1  # not the first template, with which the leading rank tries its kernels
+    flux.tofile(file)
+    code, said = ended(start(4, ready))
     assert code == 1
     (line,) = complaints(said)
-    assert "do not fit into float16" in line
+    assert "the continuum is not positive everywhere" in line
 
 
 @pytest.mark.parametrize(("ranks", "found"), [(1, "this is one process"), (2, "there are 2 ranks")])
