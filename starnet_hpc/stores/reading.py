@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.codecs import BytesCodec
 
 from starnet_hpc.errors import MissingInputError, StoreDamagedError, StoreIncompleteError
 from starnet_hpc.stores.build import open_group
+from starnet_hpc.stores.columns import UNREADABLE
 from starnet_hpc.stores.layout import Layout, shard_file
 from starnet_hpc.stores.markers import is_whole, marker_folder
+from starnet_hpc.stores.shardfile import read_rows
 
 _OPEN_FILES = 256
 """Files of a `mapped` store that a process keeps open; systems allow as few as 1,024."""
@@ -69,12 +72,46 @@ class Store:
         return values.astype(object) if values.dtype.kind in "UOT" else values
 
     def read(self, start: int, stop: int) -> NDArray[np.floating[Any]]:
-        """Return the fluxes [stop - start, pixels] of consecutive rows, as stored (float16 or float32)."""
-        return np.asarray(self._array("flux")[start:stop])
+        """Return the fluxes [stop - start, pixels] of consecutive rows, as stored (float16 or float32).
+
+        Raises:
+            StoreDamagedError: a shard's file is missing, truncated, or cannot be read.
+        """
+        start, stop, _ = slice(start, stop).indices(len(self))
+        shape = (max(stop - start, 0), self.layout.pixels)
+        out = np.empty(shape, dtype=np.dtype(self.layout.dtype).newbyteorder("<"))
+        first, size = start, self.layout.shard_rows
+        while first < stop:
+            shard, inside = divmod(first, size)
+            last = min(stop, (shard + 1) * size)
+            self._fill(out[first - start : last - start], shard, inside)
+            first = last
+        return out
 
     def mapped_rows(self) -> "MappedRows":
         """Return the fluxes for reading row by row; only for stores whose layout is `mapped`."""
         return MappedRows(self.path, self.layout)
+
+    def _fill(self, out: NDArray[np.floating[Any]], shard: int, first: int) -> None:
+        """Read rows of one shard, from the `first` on, into `out` [n, pixels]."""
+        try:
+            if self._is_plain and read_rows(shard_file(self.path, shard), self.layout, shard, first, out):
+                return
+        except (FileNotFoundError, EOFError):
+            raise _damaged(self.path, self.layout, shard) from None
+        begin = self.layout.rows_of(shard).start + first
+        try:
+            out[:] = np.asarray(self._array("flux")[begin : begin + len(out)])
+        except UNREADABLE as error:
+            raise _damaged(self.path, self.layout, shard, f"cannot be read ({error})") from error
+        if not is_whole(self.path, self.layout, shard):  # asked afterwards: Zarr takes a lost file for NaN
+            raise _damaged(self.path, self.layout, shard)
+
+    @cached_property
+    def _is_plain(self) -> bool:
+        """Whether the bytes of the fluxes lie in the files as they are."""
+        flux = self._array("flux")
+        return not flux.compressors and not flux.filters and flux.serializer == BytesCodec(endian="little")
 
     def _array(self, name: str) -> zarr.Array[Any]:
         array = self.group[name]
@@ -166,9 +203,9 @@ def is_complete(path: Path) -> bool:
     return (path / "zarr.json").exists() and bool(open_group(path).attrs.get("complete"))
 
 
-def _damaged(path: Path, layout: Layout, shard: int) -> StoreDamagedError:
+def _damaged(path: Path, layout: Layout, shard: int, what: str = "is missing or truncated") -> StoreDamagedError:
     rows = layout.rows_of(shard)
     return StoreDamagedError(
-        f"{path}: the file of shard {shard} (rows {rows.start} to {rows.stop - 1}) is missing or truncated; "
+        f"{path}: the file of shard {shard} (rows {rows.start} to {rows.stop - 1}) {what}; "
         f"`starnet-hpc verify CONFIG --mend` makes ready for it to be made anew"
     )

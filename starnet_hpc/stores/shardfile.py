@@ -1,10 +1,13 @@
-"""One shard's file as Zarr lays it out, written in one go: inner chunks one after the other, then their index.
+"""One shard's file as Zarr lays it out, written and read in one go: inner chunks one after the other, then their index.
 
 Zarr's own writer cuts a shard into chunks, encodes and joins them: three more copies of every byte, which take half as
-long as making the spectra. Uncompressed chunks that span whole rows are the rows themselves, in order.
+long as making the spectra; its reader takes 20 times as long as the system does to hand over the bytes
+(benchmarks/RESULTS.md). Uncompressed chunks that span whole rows are the rows themselves, in order.
 (Zarr v3 specification, codec `sharding_indexed` with the index at the end.)
 """
 
+import os
+from pathlib import Path
 from typing import IO, Any
 
 import google_crc32c
@@ -31,14 +34,40 @@ def write_rows(file: IO[bytes], layout: Layout, flux: NDArray[np.floating[Any]])
     file.write(np.ascontiguousarray(flux, dtype=flux.dtype.newbyteorder("<")).data)
     # The last chunk is whole as well: Zarr fills it up.
     file.write(np.full((chunks * chunk_rows - rows, layout.pixels), np.nan, dtype=flux.dtype).data)
-    if layout.mapped:
-        return
-    size = chunk_rows * layout.pixels * flux.dtype.itemsize
-    index = np.full((layout.shard_rows // chunk_rows, 2), _ABSENT, dtype="<u8")
-    index[:chunks, 0] = np.arange(chunks) * size
-    index[:chunks, 1] = size
-    file.write(index.tobytes())
-    file.write(google_crc32c.value(index.tobytes()).to_bytes(4, "little"))
+    file.write(_index(layout, rows))
+
+
+def read_rows(path: Path, layout: Layout, shard: int, first: int, out: NDArray[np.floating[Any]]) -> bool:
+    """Fill `out` [n, pixels] with consecutive rows of one shard, and return True if its file is laid out as ours are.
+
+    False says that the index is not what `write_rows` writes, or is damaged: Zarr, which checks its checksum, may know.
+
+    Args:
+        path: the shard's file.
+        layout: of the store.
+        shard: which one.
+        first: place of the first row in the shard.
+        out: C-contiguous, of the store's dtype.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        EOFError: it has not the bytes that the layout says, or loses them meanwhile.
+    """
+    index = _index(layout, len(layout.rows_of(shard)))
+    with path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size != layout.bytes_of(shard):
+            raise EOFError
+        if os.pread(file.fileno(), len(index), size - len(index)) != index:
+            return False
+        file.seek(first * layout.pixels * out.itemsize)
+        rest = out.data.cast("B")
+        while rest:  # Linux hands over 2 GB at once at most
+            count = file.readinto(rest)
+            if not count:
+                raise EOFError
+            rest = rest[count:]
+    return True
 
 
 def digest_rows(flux: NDArray[np.floating[Any]]) -> str:
@@ -49,3 +78,15 @@ def digest_rows(flux: NDArray[np.floating[Any]]) -> str:
     """
     sums = [google_crc32c.value(row) for row in np.ascontiguousarray(flux).view(np.uint8)]
     return provenance.digest_recipe({"crc32c": sums, "dtype": flux.dtype.name, "pixels": flux.shape[1]})
+
+
+def _index(layout: Layout, rows: int) -> bytes:
+    """Return what stands at the end of a shard with so many rows: places of its chunks, and their checksum."""
+    if layout.mapped:
+        return b""
+    chunks, size = -(-rows // layout.inner_rows), layout.inner_rows * layout.pixels * np.dtype(layout.dtype).itemsize
+    index = np.full((layout.shard_rows // layout.inner_rows, 2), _ABSENT, dtype="<u8")
+    index[:chunks, 0] = np.arange(chunks) * size
+    index[:chunks, 1] = size
+    checksum: bytes = google_crc32c.value(index.tobytes()).to_bytes(4, "little")
+    return index.tobytes() + checksum

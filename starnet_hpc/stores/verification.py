@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import zarr
 
+from starnet_hpc.errors import StoreDamagedError
 from starnet_hpc.stores.build import open_group
-from starnet_hpc.stores.columns import UNREADABLE, damaged_columns
+from starnet_hpc.stores.columns import damaged_columns
 from starnet_hpc.stores.files import explain_full_disk, flush, only_writer
 from starnet_hpc.stores.layout import shard_file
 from starnet_hpc.stores.markers import is_whole, marker_path, read_marker
@@ -107,8 +108,8 @@ def _check(store: Store, shard: int) -> ShardCheck:
         return bad(f"has {file.stat().st_size} bytes instead of {store.layout.bytes_of(shard)}")
     try:
         flux = store.read(rows.start, rows.stop)
-    except UNREADABLE as error:
-        return bad(f"cannot be read ({error})")
+    except StoreDamagedError as error:
+        return bad(f"cannot be read ({error.__cause__ or 'its file has just gone'})")
     if digest_rows(flux) != marker.get("digest"):
         return bad("has other fluxes than were written")
     if not np.isfinite(flux).all():

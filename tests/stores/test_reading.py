@@ -1,0 +1,80 @@
+"""Rows as they were written, or an error that names the shard: never NaN, and never another row."""
+
+from pathlib import Path
+
+import google_crc32c
+import numpy as np
+import pytest
+import zarr
+
+from starnet_hpc.errors import StoreDamagedError
+from starnet_hpc.stores import Layout
+from starnet_hpc.stores.layout import shard_file
+from tests.stores.cases import build, fluxes, read
+
+SHARDED = Layout(rows=50, pixels=40, shard_rows=16, dtype="float16")
+MAPPED = Layout(rows=50, pixels=40, shard_rows=16, mapped=True)
+both = pytest.mark.parametrize("layout", [SHARDED, MAPPED], ids=["sharded", "mapped"])
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "train.zarr"
+
+
+@both
+def test_any_range_of_rows_is_that_of_zarr(path: Path, layout: Layout) -> None:
+    build(path, layout)
+    store, theirs = read(path), zarr.open_array(path / "flux", mode="r")
+    for start in range(0, layout.rows + 1, 3):
+        for stop in range(0, layout.rows + 3, 3):
+            assert store.read(start, stop).tobytes() == np.asarray(theirs[start:stop]).tobytes()
+
+
+@both
+@pytest.mark.parametrize("damage", ["lost", "emptied", "truncated", "longer"])
+def test_a_shard_that_is_damaged_after_the_store_was_opened_is_an_error(
+    path: Path, layout: Layout, damage: str
+) -> None:
+    build(path, layout)
+    store, file = read(path), shard_file(path, 1)
+    if damage == "lost":
+        file.unlink()
+    else:
+        before = file.read_bytes()
+        file.write_bytes({"emptied": b"", "truncated": before[:-1], "longer": before + b"\0"}[damage])
+    with pytest.raises(StoreDamagedError, match=r"shard 1 \(rows 16 to 31\) is missing or truncated.*--mend"):
+        store.read(0, 50)
+    assert store.read(0, 16).tobytes() == fluxes(layout)[:16].tobytes()
+    assert store.read(32, 50).tobytes() == fluxes(layout)[32:].tobytes()
+
+
+def test_an_index_whose_checksum_is_wrong_is_an_error(path: Path) -> None:
+    build(path, SHARDED)
+    file = shard_file(path, 2)
+    data = bytearray(file.read_bytes())
+    data[-12] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(StoreDamagedError, match=r"shard 2 \(rows 32 to 47\) cannot be read \(.*checksum"):
+        read(path).read(32, 33)
+
+
+def test_chunks_in_another_order_than_ours_are_read_where_the_index_says(path: Path) -> None:
+    layout = Layout(rows=32, pixels=5, shard_rows=32)
+    build(path, layout)
+    file, chunk = shard_file(path, 0), 16 * 5 * 4
+    data = file.read_bytes()
+    index = np.array([[chunk, chunk], [0, chunk]], dtype="<u8").tobytes()
+    checksum = google_crc32c.value(index).to_bytes(4, "little")
+    file.write_bytes(data[chunk : 2 * chunk] + data[:chunk] + index + checksum)
+    assert read(path).read(0, 32).tobytes() == fluxes(layout).tobytes()
+
+
+def test_other_codecs_are_left_to_zarr(path: Path) -> None:
+    layout = Layout(rows=8, pixels=5, shard_rows=8, mapped=True)
+    build(path, layout)
+    flux = fluxes(layout)
+    array = zarr.create_array(path / "flux", data=flux.astype(">f4"), chunks=(8, 5), compressors=None, overwrite=True)
+    assert shard_file(path, 0).stat().st_size == layout.bytes_of(0)
+    assert array.dtype.byteorder != "="
+    assert np.array_equal(read(path).read(2, 7), flux[2:7])
