@@ -21,6 +21,7 @@ from astropy.io import fits
 
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.grids import TemplateSpectrum, write_intrigoss
+from starnet_hpc.grids.fitsfile import identity
 from starnet_hpc.ingest import ingest
 
 RNG = np.random.default_rng(1)
@@ -128,6 +129,8 @@ def main() -> None:
             f"{count} templates, {size:.0f} MB, read with astropy or NumPy: {reading:.2f} s, "
             f"{1e3 * reading / count:.2f} ms each; processor {busy:.2f} s, {size / busy:.0f} MB/s"
         )
+        _, named = min(timed(lambda: read_all(folder, identity)) for _ in range(3))
+        print(f"what the recipe needs of each file: processor {named:.3f} s, {named / busy:.3f} x reading")
         for workers in options.workers:
             run = Path(scratch) / f"run{workers}"
             took, used = timed(lambda run=run, n=workers: ingest_with(options.format, folder, run, n))
