@@ -5,6 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 
@@ -102,12 +103,26 @@ class StageLog:
         return Bar(self._logger, title, total, unit, done, quiet=self._quiet)
 
 
+_hushed: ContextVar[bool] = ContextVar("hushed", default=False)
+
+
+@contextlib.contextmanager
+def hushed() -> Iterator[None]:
+    """Have stages that run within say nothing on the screen, because another command runs them for its own ends."""
+    token = _hushed.set(True)
+    try:
+        yield
+    finally:
+        _hushed.reset(token)
+
+
 @contextlib.contextmanager
 def stage_log(stage: str, run_dir: Path, *, quiet: bool = False) -> Iterator[StageLog]:
     """Give a stage its log: `run_dir/logs/STAGE.log` and, unless `quiet`, standard error.
 
     Ranks and workers that are not the first pass `quiet`; their lines go to files of their own names.
     """
+    quiet = quiet or _hushed.get()
     folder = run_dir / "logs"
     folder.mkdir(parents=True, exist_ok=True)
     logger = logging.getLogger(f"starnet_hpc.{stage}")

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from starnet_hpc.augment.between import SPLIT, NodeCells, node_cells
 from starnet_hpc.augment.draws import SNR_DEFINITION, SPLITS, Draws, draw, split_templates
+from starnet_hpc.augment.readme import augmented_readme
 from starnet_hpc.augment.recipe import SpectrumRecipe
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.instruments import Instrument
 from starnet_hpc.labels import training_labels
-from starnet_hpc.stores import Layout, Store
+from starnet_hpc.stores import Layout, Store, StorePlan
 
 _STAGE_FORMAT = 3
 """Raised when the same inputs would give another store."""
@@ -41,6 +42,10 @@ class Split:
     between: NodeCells | None = None
     """The cells that its spectra lie in; None: they are at nodes."""
 
+    def plan(self) -> StorePlan:
+        """Return what the store is begun with."""
+        return StorePlan(self.path, self.recipe, self.layout, self.wavelength, self.columns(), self.attributes())
+
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return the store's columns [rows, ...]."""
         columns: dict[str, NDArray[Any]] = {
@@ -60,6 +65,7 @@ class Split:
         """Return what readers need besides: names and statistics of the labels, and where they come from."""
         attributes = {
             "label_names": list(self.label_names),
+            "readme": augmented_readme(self.name, self.layout, self.columns()),
             "instrument": self.spectra.instrument.name,
             "templates": self.templates,
             "label_mean": self.labels.mean(axis=0).tolist(),

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def augment(config: ExperimentConfig) -> None:
     with stage_log("augment", config.run_dir) as log, stop_requests() as stop, ExitStack() as locks:
         grid = open_store(config.store("grid"), made_by="ingest")
         instrument = load_instrument(config.instrument)
-        _check_coverage(grid, instrument, config)
+        check_coverage(grid, instrument, config)
         if config.augment.continuum == "clip":
             instrument.check_segments(config.augment.continuum_segment)
         for remark in instrument.remarks:
@@ -43,7 +43,7 @@ def augment(config: ExperimentConfig) -> None:
         splits = plan_splits(config, grid, instrument)
         for split in splits:
             _say_between(split, log)
-        builds = [locks.enter_context(_begin(split)) for split in splits]
+        builds = [locks.enter_context(building(**vars(split.plan()))) for split in splits]
         if not all(build.complete for build in builds):
             _compile_kernels(config, grid, instrument, log)
             _make_shards(config, grid, splits, builds, log, stop)
@@ -51,17 +51,6 @@ def augment(config: ExperimentConfig) -> None:
             if split.name == "test":
                 _keep_for_the_report(config, grid, instrument, split, again=not build.complete)
             _finish(split, build, log)
-
-
-def _begin(split: Split) -> AbstractContextManager[StoreBuild]:
-    return building(
-        split.path,
-        recipe=split.recipe,
-        layout=split.layout,
-        wavelength=split.wavelength,
-        columns=split.columns(),
-        attributes=split.attributes(),
-    )
 
 
 def _make_shards(
@@ -146,7 +135,8 @@ def _compile_kernels(config: ExperimentConfig, grid: Store, instrument: Instrume
     log.info("kernels: compiled, or found compiled, in %.1f s", time.monotonic() - start)
 
 
-def _check_coverage(grid: Store, instrument: Instrument, config: ExperimentConfig) -> None:
+def check_coverage(grid: Store, instrument: Instrument, config: ExperimentConfig) -> None:
+    """Raise CoverageError if the templates are too short for the instrument and the largest velocities."""
     low, high = instrument.template_range(vrad_max=config.augment.vrad_max, vsini_max=config.augment.vsini_max)
     first, last = float(grid.wavelength[0]), float(grid.wavelength[-1])
     step = grid.wavelength[1] - grid.wavelength[0]

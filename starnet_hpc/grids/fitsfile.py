@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ _GZIP = b"\x1f\x8b"
 _CARD = 80
 _COUNTS, _MOST = (b"NAXIS   =", b"TFIELDS ="), 999
 """Cards that announce how many further ones there are, and how many there may be (FITS standard 4.0, section 4.4.1)."""
+_BLOCK = 16 << 10
+"""Bytes of a file's beginning, middle and end that tell it from others of its length."""
 _AGAIN = "copy or download it again"
 
 
@@ -127,12 +130,20 @@ def number(header: Any, key: str, path: Path, error: type[StarnetError]) -> floa
     return float(value)
 
 
-def file_size(path: Path) -> int:
-    """Return a file's length in bytes, -1 if it cannot be told (reading will say why)."""
+def identity(path: Path) -> tuple[int, str]:
+    """Return a file's length in bytes, and checksums of its beginning, middle and end; -1 and "" if it cannot be read.
+
+    Copying a file changes neither, and reducing a spectrum again changes the checksums also where it keeps the length:
+    dates and numbers in the header, and fluxes everywhere. Reading will say why a file cannot be read.
+    """
     try:
-        return path.stat().st_size
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            places = dict.fromkeys((0, max(size - _BLOCK, 0) // 2, max(size - _BLOCK, 0)))
+            checksums = [google_crc32c.value(os.pread(file.fileno(), _BLOCK, place)) for place in places]
     except OSError:
-        return -1
+        return -1, ""
+    return size, " ".join(f"{checksum:08x}" for checksum in checksums)
 
 
 def write_fits(path: Path, hdus: list[Any]) -> None:

@@ -1,10 +1,9 @@
 """The folders that a grid's templates come from: its own, and those of `grid.extra`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from starnet_hpc.config import ExperimentConfig, ExtraGrid, GridConfig
 from starnet_hpc.errors import ConfigError, GridFormatError, MissingInputError
@@ -69,25 +68,16 @@ def grid_folders(config: ExperimentConfig) -> list[GridFolder]:
     return folders
 
 
-def extra_recipe(folders: Sequence[GridFolder], files: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return what the extra folders add to the recipe's section `grid`; nothing if there are none.
-
-    Args:
-        folders: all of them, the grid's own first.
-        files: what identifies the files of each folder.
-    """
-    extra = [
-        {"format": folder.need.grid_format, "weight": folder.weight, "cut": folder.need.cut, "files": listing}
-        for folder, listing in zip(folders[1:], files[1:], strict=True)
-    ]
-    return {"extra": extra} if extra else {}
+def needed_range(config: ExperimentConfig) -> tuple[float, float, float]:
+    """Return the wavelengths that templates must cover [angstrom], and the largest step of their samples [km/s]."""
+    instrument = load_instrument(config.instrument)
+    low, high = instrument.template_range(vrad_max=config.augment.vrad_max, vsini_max=config.augment.vsini_max)
+    return low, high, C_KMS / instrument.config.resolution / _SAMPLES_PER_FWHM
 
 
 def _requirement(config: ExperimentConfig, key: str, grid: GridConfig | ExtraGrid) -> Requirement:
     """Return what a template of a folder must bring: wavelengths, sampling, and labels inside the cut."""
-    instrument = load_instrument(config.instrument)
-    low, high = instrument.template_range(vrad_max=config.augment.vrad_max, vsini_max=config.augment.vsini_max)
-    largest_step = C_KMS / instrument.config.resolution / _SAMPLES_PER_FWHM
+    low, high, largest_step = needed_range(config)
     with _told_by_key(key):
         labels = reader_for(grid.format).label_names(grid.path)
     cut = grid.cut.given()

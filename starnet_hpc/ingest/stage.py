@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starnet_hpc import parallel, provenance
-from starnet_hpc.config import ExperimentConfig, GridConfig
-from starnet_hpc.errors import GridFormatError, InterruptedRunError
+from starnet_hpc.config import ExperimentConfig
+from starnet_hpc.errors import GridFormatError, InterruptedRunError, MissingInputError
 from starnet_hpc.grids import TemplateSource
-from starnet_hpc.grids.fitsfile import file_size
+from starnet_hpc.grids.fitsfile import identity
+from starnet_hpc.grids.sampling import spread
 from starnet_hpc.ingest.census import Block, Census, Entry, Requirement, advised, usable
 from starnet_hpc.ingest.continuum import ACCURACY, continuum_columns, continuum_nodes
-from starnet_hpc.ingest.folders import GridFolder, extra_recipe, grid_folders
+from starnet_hpc.ingest.folders import GridFolder, grid_folders, needed_range
 from starnet_hpc.ingest.medium import measured_offset, vacuum_warning
+from starnet_hpc.ingest.readme import grid_readme
 from starnet_hpc.ingest.shards import Shard, ShardWriter
 from starnet_hpc.ingest.summary import summarise, table
 from starnet_hpc.instruments import C_KMS
@@ -32,19 +34,24 @@ _Result = TypeVar("_Result")
 SHARD_ROWS = 64
 """Templates in one file of `grid.zarr`: about 8 MB, the unit of work and of resuming."""
 
-_STAGE_FORMAT = 1
+_STAGE_FORMAT = 2
 """Raised when the same inputs would give another store."""
 _CENSUS_BLOCK = 256
-_FILES_PER_WORKER = 5_000
+FILES_PER_WORKER = 5_000
 """One process reads this many files before a further worker has even started."""
 _MOST_LISTED = 20
 
 
-def ingest(config: ExperimentConfig) -> Path:
+def ingest(config: ExperimentConfig, *, sample: int | None = None) -> Path:
     """Make `grid.zarr` from the files of a synthetic grid, and return its path.
 
     A store that an earlier run made from the same configuration and files is left as it is; one that was interrupted is
-    finished. The content does not depend on the number of workers.
+    finished; one whose grid is gone (scratch file systems are purged) stays as it is if its settings are these. The
+    content does not depend on the number of workers.
+
+    Args:
+        config: of the experiment.
+        sample: take at most so many templates of each folder, spread over it.
 
     Raises:
         ConfigError: a cut names a label that the grid does not vary, or an extra folder varies other labels.
@@ -58,9 +65,16 @@ def ingest(config: ExperimentConfig) -> Path:
     path = config.store("grid")
     with stage_log("ingest", config.run_dir) as log:
         folders = grid_folders(config)
-        sources = [folder.sources() for folder in folders]
+        try:
+            folders = grid_folders(config)
+            sources = [_sampled(folder.sources(), sample) for folder in folders]
+        except MissingInputError as gone:
+            if not finished(path, _settings(config)):
+                raise
+            log.warning("%s; %s is complete and was made with these settings: it stays as it is", gone, path)
+            return path
         beside = [folder.reader.companions(own) for folder, own in zip(folders, sources, strict=True)]
-        recipe = _recipe(config.grid, folders, sources, beside)
+        recipe = _recipe(config, sources, beside)
         if finished(path, recipe):
             _say_finished(log, path)
             return path
@@ -71,6 +85,16 @@ def ingest(config: ExperimentConfig) -> Path:
     return path
 
 
+def listed(config: ExperimentConfig) -> int:
+    """Return how many templates the grid's files hold, whether or not they can be used.
+
+    Raises:
+        MissingInputError: a folder is not there, or holds no file of the format.
+        GridFormatError: it cannot be read.
+    """
+    return sum(len(folder.sources()) for folder in grid_folders(config))
+
+
 def ln_uniform(low: float, high: float, largest_step_kms: float) -> NDArray[np.float64]:
     """Return wavelengths [n] from `low` to `high` [angstrom], equal steps of ln(wavelength) of at most so many km/s."""
     span = math.log(high / low)
@@ -79,32 +103,39 @@ def ln_uniform(low: float, high: float, largest_step_kms: float) -> NDArray[np.f
 
 
 def _recipe(
-    grid: GridConfig,
-    folders: Sequence[GridFolder],
-    sources: Sequence[Sequence[TemplateSource]],
-    beside: Sequence[Sequence[Path]],
+    config: ExperimentConfig, sources: Sequence[Sequence[TemplateSource]], beside: Sequence[Sequence[Path]]
 ) -> dict[str, Any]:
-    """Return what the content is a function of: folders may move, their files' names and sizes may not change."""
-    files = [_listing(own, also) for own, also in zip(sources, beside, strict=True)]
-    need = folders[0].need
-    settings = grid.model_dump(mode="json", include={"format", "cut", "on_error", "step_kms"})
+    """Return what the content is a function of: folders may move, their files' names and content may not change."""
+    own, *extra = (_listing(files, also) for files, also in zip(sources, beside, strict=True))
+    return {**_settings(config), "files": own, **({"extra_files": extra} if extra else {})}
+
+
+def _settings(config: ExperimentConfig) -> dict[str, Any]:
+    """Return the part of the recipe that is known without the files."""
+    low, high, largest_step = needed_range(config)
+    grid = config.grid.model_dump(mode="json", include={"format", "cut", "on_error", "step_kms"})
+    extra = [folder.model_dump(mode="json", include={"format", "weight", "cut"}) for folder in config.grid.extra]
     return {
         "stage": f"ingest {_STAGE_FORMAT}",
-        "grid": {**settings, **extra_recipe(folders, files)},
-        "range": [need.low, need.high],
-        "largest_step_kms": need.largest_step_kms,
-        "files": files[0],
+        "grid": {**grid, **({"extra": extra} if extra else {})},
+        "range": [low, high],
+        "largest_step_kms": largest_step,
     }
+
+
+def _sampled(sources: Sequence[TemplateSource], most: int | None) -> Sequence[TemplateSource]:
+    """Return at most so many of the templates of a folder, evenly spread; None: all of them."""
+    return [sources[place] for place in spread(len(sources), most)]
 
 
 def _listing(sources: Sequence[TemplateSource], beside: Sequence[Path]) -> dict[str, Any]:
     """Return what identifies the files of one folder."""
-    sizes = {path: file_size(path) for path in dict.fromkeys(source.path for source in sources)}
-    listing = [[source.name, sizes[source.path]] for source in sources]
-    listing += [[path.name, file_size(path)] for path in beside]
+    files = {path: identity(path) for path in dict.fromkeys(source.path for source in sources)}
+    listing = [[source.name, *files[source.path]] for source in sources]
+    listing += [[path.name, *identity(path)] for path in beside]
     return {
-        "count": len(sizes),
-        "bytes": sum(sizes.values()),
+        "count": len(files),
+        "bytes": sum(size for size, _ in files.values()),
         "digest": provenance.digest_recipe({"listing": listing}),
     }
 
@@ -215,6 +246,7 @@ def _write(
         wavelength=wavelength,
         columns=columns,
         attributes={
+            "readme": grid_readme(Layout(len(entries), wavelength.size, SHARD_ROWS, mapped=True), columns),
             "label_names": list(need.labels),
             "format": need.grid_format,
             "ln_step": ln_step,
@@ -285,7 +317,7 @@ def _workers(config: ExperimentConfig, files: int) -> Iterator[_Each]:
     Raises:
         InterruptedRunError: a signal asked to stop before all was done.
     """
-    worth = max(1, files // _FILES_PER_WORKER)
+    worth = max(1, files // FILES_PER_WORKER)
     tasks = math.ceil(files / min(SHARD_ROWS, _CENSUS_BLOCK))
     with (
         stop_requests() as stop,

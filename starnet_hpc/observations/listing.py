@@ -3,7 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from starnet_hpc.config import SurveyConfig
 from starnet_hpc.errors import MissingInputError, ObservationFormatError
 from starnet_hpc.grids.fitsfile import FITS_ENDINGS
 from starnet_hpc.grids.folders import files_ending, nothing_in
+from starnet_hpc.grids.sampling import spread
 from starnet_hpc.grids.template import PLAUSIBLE
 from starnet_hpc.labels import LABELS
 from starnet_hpc.observations.registry import READERS
@@ -50,6 +51,19 @@ class Listing:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def sample(self, count: int | None) -> "Listing":
+        """Return `count` of the spectra, evenly spread; all of them if there are no more, or for None."""
+        places = spread(len(self), count)
+        return replace(
+            self,
+            paths=tuple(self.paths[k] for k in places),
+            ids=tuple(self.ids[k] for k in places),
+            snr=self.snr[places],
+            group=tuple(self.group[k] for k in places),
+            reference=self.reference[places],
+            reference_error=self.reference_error[places],
+        )
 
 
 def listing_of(survey: SurveyConfig) -> Listing:

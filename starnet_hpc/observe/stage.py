@@ -8,22 +8,23 @@ import numpy as np
 
 from starnet_hpc import parallel, provenance
 from starnet_hpc.config import ExperimentConfig, SurveyConfig
-from starnet_hpc.errors import ConfigError, InterruptedRunError, ObservationFormatError
+from starnet_hpc.errors import ConfigError, InterruptedRunError, MissingInputError, ObservationFormatError
 from starnet_hpc.flags import Flag
-from starnet_hpc.grids.fitsfile import file_size
+from starnet_hpc.grids.fitsfile import identity
 from starnet_hpc.instruments import CONTINUUM_SETTINGS, Instrument, load_instrument
 from starnet_hpc.interrupts import stop_requests
 from starnet_hpc.labels import LABELS
 from starnet_hpc.observations import Declared, Listing, listing_of
 from starnet_hpc.observe.examples import keep_survey_examples
+from starnet_hpc.observe.readme import survey_readme
 from starnet_hpc.observe.reduction import Reduction
 from starnet_hpc.observe.shards import Shard, ShardReduction, flag_counts, merged_columns
 from starnet_hpc.progress import StageLog, stage_log
-from starnet_hpc.stores import Layout, StoreBuild, building, open_store
+from starnet_hpc.stores import Layout, StoreBuild, building, finished, open_store
 
-_STAGE_FORMAT = 3
+_STAGE_FORMAT = 4
 """Raised when the same inputs would give another store."""
-_FILES_PER_WORKER = 2_000
+FILES_PER_WORKER = 2_000
 """One process reduces this many spectra before a further worker has even started."""
 _MOST_LISTED = 20
 _SNR_DEFINITION = (
@@ -32,11 +33,16 @@ _SNR_DEFINITION = (
 )
 
 
-def observe(config: ExperimentConfig) -> Path:
+def observe(config: ExperimentConfig, *, sample: int | None = None) -> Path:
     """Make `survey.zarr` from the observed spectra of a survey, and return its path.
 
     Every file is a row, in the order of the manifest or of the files' names; one that cannot be used is a row of zeros
-    with a flag, if `survey.on_error` says so. A store that an earlier run finished is left as it is.
+    with a flag, if `survey.on_error` says so. A store that an earlier run finished is left as it is, also if its files
+    are gone since, provided that its settings are these.
+
+    Args:
+        config: of the experiment.
+        sample: take only so many spectra, spread over the survey.
 
     Raises:
         ConfigError: there is no section `survey`, or nothing says what wavelengths mean (medium, velocity frame).
@@ -49,12 +55,22 @@ def observe(config: ExperimentConfig) -> Path:
     if config.survey is None:
         raise ConfigError("survey: this section is missing; `observe` needs to know where the observed spectra are")
     with stage_log("observe", config.run_dir) as log:
-        listing = listing_of(config.survey)
+        instrument = load_instrument(config.instrument)
+        path, settings = config.store("survey"), _settings(config, config.survey, instrument)
+        try:
+            listing = listing_of(config.survey).sample(sample)
+        except MissingInputError as gone:
+            if not _stays(path, settings, str(gone), log):
+                raise
+            return path
+        if all(identity(file)[0] < 0 for file in listing.paths):  # the first one answers, mostly
+            why = f"{config.survey.manifest}: none of the {len(listing)} files that it lists can be read"
+            if _stays(path, {**settings, "known": _known(listing)}, why, log):
+                return path
         if listing.ignored:
             log.warning("columns of %s that nothing reads: %s", config.survey.manifest, ", ".join(listing.ignored))
         for remark in listing.remarks:
             log.warning("%s", remark)
-        instrument = load_instrument(config.instrument)
         if config.augment.continuum == "clip":
             instrument.check_segments(config.augment.continuum_segment)
         return _build(config, config.survey, instrument, listing, log)
@@ -79,7 +95,12 @@ def _build(
             "reference": listing.reference,
             "reference_error": listing.reference_error,
         },
-        attributes={"label_names": list(LABELS), "instrument": instrument.name, "snr_definition": _SNR_DEFINITION},
+        attributes={
+            "readme": survey_readme(layout, _SNR_DEFINITION),
+            "label_names": list(LABELS),
+            "instrument": instrument.name,
+            "snr_definition": _SNR_DEFINITION,
+        },
     ) as build:
         if build.complete:
             _say_finished(log, path)
@@ -123,8 +144,26 @@ def _keep_examples(
 
 
 def _recipe(config: ExperimentConfig, survey: SurveyConfig, instrument: Instrument, listing: Listing) -> dict[str, Any]:
-    """Return what the content is a function of; files count by name and size, so that their folder may move."""
-    known = [listing.snr, listing.reference, listing.reference_error]
+    """Return what the content is a function of; files count by name and `identity`, so that their folder may move."""
+    return {
+        **_settings(config, survey, instrument),
+        "files": {
+            "count": len(listing),
+            "digest": provenance.digest_recipe(
+                {
+                    "listing": [
+                        [name, path.name, *identity(path)]
+                        for name, path in zip(listing.ids, listing.paths, strict=True)
+                    ]
+                }
+            ),
+        },
+        "known": _known(listing),
+    }
+
+
+def _settings(config: ExperimentConfig, survey: SurveyConfig, instrument: Instrument) -> dict[str, Any]:
+    """Return the part of the recipe that is known without the files."""
     return {
         "stage": f"observe {_STAGE_FORMAT}",
         "instrument": instrument.recipe(),
@@ -132,21 +171,23 @@ def _recipe(config: ExperimentConfig, survey: SurveyConfig, instrument: Instrume
         "survey": survey.model_dump(
             mode="json", include={"format", "frame", "medium", "cosmics", "on_error", "shard_rows"}
         ),
-        "files": {
-            "count": len(listing),
-            "digest": provenance.digest_recipe(
-                {
-                    "listing": [
-                        [name, path.name, file_size(path)]
-                        for name, path in zip(listing.ids, listing.paths, strict=True)
-                    ]
-                }
-            ),
-        },
-        "known": provenance.digest_recipe(
-            {"values": [provenance.digest_array(values) for values in known], "groups": list(listing.group)}
-        ),
     }
+
+
+def _known(listing: Listing) -> str:
+    """Return the digest of what the manifest says about the spectra."""
+    known = [listing.snr, listing.reference, listing.reference_error]
+    return provenance.digest_recipe(
+        {"values": [provenance.digest_array(values) for values in known], "groups": list(listing.group)}
+    )
+
+
+def _stays(path: Path, settings: dict[str, Any], why: str, log: StageLog) -> bool:
+    """Say whether a finished store of these settings is there, which stays as it is though its files are gone."""
+    there = finished(path, settings)
+    if there:
+        log.warning("%s; %s is complete and was made with these settings: it stays as it is", why, path)
+    return there
 
 
 def _run(config: ExperimentConfig, log: StageLog, build: StoreBuild, task: ShardReduction, listing: Listing) -> None:
@@ -156,7 +197,7 @@ def _run(config: ExperimentConfig, log: StageLog, build: StoreBuild, task: Shard
         part = slice(rows.start, rows.stop)
         shards.append(Shard(number, listing.paths[part], tuple(listing.snr[part].tolist())))
     left = sum(len(shard.paths) for shard in shards)
-    worth = max(1, left // _FILES_PER_WORKER)
+    worth = max(1, left // FILES_PER_WORKER)
     told = 0
     with (
         stop_requests() as stop,

@@ -2,8 +2,11 @@
 
 from starnet_hpc.stores.build import StoreBuild, building, finished, write_shard
 from starnet_hpc.stores.files import explain_full_disk, only_writer, read_json, write_atomically, write_json
+from starnet_hpc.stores.footprint import Footprint, StorePlan, footprint, forecast
 from starnet_hpc.stores.layout import Layout
 from starnet_hpc.stores.reading import MappedRows, Store, is_complete, open_store
+from starnet_hpc.stores.readme import readme
+from starnet_hpc.stores.state import StoreState, state_of
 from starnet_hpc.stores.verification import (
     Damage,
     ShardCheck,
@@ -15,21 +18,28 @@ from starnet_hpc.stores.verification import (
 
 __all__ = [
     "Damage",
+    "Footprint",
     "Layout",
     "MappedRows",
     "ShardCheck",
     "Store",
     "StoreBuild",
+    "StorePlan",
+    "StoreState",
     "building",
     "check_columns",
     "check_shards",
     "discard_damaged",
     "explain_full_disk",
     "finished",
+    "footprint",
+    "forecast",
     "is_complete",
     "only_writer",
     "open_store",
     "read_json",
+    "readme",
+    "state_of",
     "unfinished_shards",
     "write_atomically",
     "write_json",

@@ -111,7 +111,7 @@ def building(
     with only_writer(path):
         found = _found_attributes(path)
         if found is None:
-            _begin(path, layout, wavelength, columns, {**attributes, **_head(recipe, digest)})
+            _begin(path, layout, wavelength, columns, {**attributes, **head(recipe)})
         elif found.get("recipe_digest") != digest:
             raise _mismatch(path, recipe, found.get("recipe", {}))
         elif not found.get("complete"):
@@ -185,12 +185,13 @@ def _finite(flux: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(flux))
 
 
-def _head(recipe: Mapping[str, Any], digest: str) -> dict[str, Any]:
+def head(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes with which every store begins."""
     return {
         "complete": False,
         "store_format": FORMAT_VERSION,
         "recipe": dict(recipe),
-        "recipe_digest": digest,
+        "recipe_digest": provenance.digest_recipe(recipe),
         "software": provenance.software(),
     }
 

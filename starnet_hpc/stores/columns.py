@@ -17,7 +17,8 @@ WAVELENGTH = "wavelength"
 UNREADABLE = (ValueError, KeyError, TypeError, RuntimeError)
 """What Zarr and its codecs raise for bytes that are not what they should be."""
 
-_DIGESTS = "column_digests"
+DIGESTS = "column_digests"
+"""Attribute of a store: the digest of each column, by its name."""
 
 
 def write_columns(group: zarr.Group, columns: Mapping[str, NDArray[Any]]) -> None:
@@ -26,7 +27,7 @@ def write_columns(group: zarr.Group, columns: Mapping[str, NDArray[Any]]) -> Non
     for name, values in columns.items():
         _write(group, name, values)
         digests[name] = _digest(values)
-    group.attrs[_DIGESTS] = digests
+    group.attrs[DIGESTS] = digests
 
 
 def flush_columns(path: Path) -> None:
@@ -49,7 +50,7 @@ def _digest_on_disk(group: zarr.Group, name: str) -> str | None:
 
 
 def _digests(group: zarr.Group) -> Mapping[str, Any]:
-    found = group.attrs.get(_DIGESTS)
+    found = group.attrs.get(DIGESTS)
     return found if isinstance(found, Mapping) else {}
 
 

@@ -92,4 +92,5 @@ def only_writer(path: Path) -> Iterator[None]:
         except OSError as error:  # a file system without locks: better to work unguarded than not at all
             if error.errno not in {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}:
                 raise
+        os.utime(lock.fileno())  # says to `status` when this writer began
         yield

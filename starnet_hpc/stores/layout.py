@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.storage import MemoryStore
 
 from starnet_hpc.stores.columns import WAVELENGTH, write_columns
 
@@ -58,16 +59,16 @@ def shard_file(path: Path, shard: int) -> Path:
 
 
 def create_arrays(
-    path: Path,
+    path: Path | MemoryStore,
     layout: Layout,
     wavelength: NDArray[np.float64],
     columns: Mapping[str, NDArray[Any]],
     attributes: Mapping[str, Any],
 ) -> None:
-    """Create an empty store: `wavelength` and small `columns` [rows, ...] filled in, `flux` waiting for its shards."""
+    """Create an empty store, on disk or in memory: `wavelength` and small `columns` filled in, `flux` to come."""
     group = zarr.create_group(path, overwrite=False, attributes=dict(attributes))
     block = (layout.shard_rows, layout.pixels)
-    # Flux is nearly noise and packs only 1.2 times, so it is stored as it is: reading then costs no CPU.
+    # Flux is mostly noise: what codecs save in bytes costs more than it is worth (benchmarks/RESULTS.md).
     group.create_array(
         "flux",
         shape=(layout.rows, layout.pixels),

@@ -14,7 +14,7 @@ from zarr.codecs import BytesCodec
 
 from starnet_hpc.errors import MissingInputError, StoreDamagedError, StoreIncompleteError
 from starnet_hpc.stores.build import open_group
-from starnet_hpc.stores.columns import UNREADABLE
+from starnet_hpc.stores.columns import DIGESTS, UNREADABLE, WAVELENGTH
 from starnet_hpc.stores.layout import Layout, shard_file
 from starnet_hpc.stores.markers import is_whole, marker_folder
 from starnet_hpc.stores.shardfile import read_rows
@@ -65,6 +65,11 @@ class Store:
     def has(self, name: str) -> bool:
         """Whether the store has a column of this name (`labels`, `draws/vsini`, ...)."""
         return name in self.group
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Names of all columns, besides `wavelength`."""
+        return tuple(name for name in self.attributes[DIGESTS] if name != WAVELENGTH)
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a small column [rows, ...] whole; text as an array of Python strings."""

@@ -10,7 +10,7 @@ import pytest
 import scipy.interpolate
 import zarr
 
-from starnet_hpc.errors import InterruptedRunError, StoreMismatchError
+from starnet_hpc.errors import InterruptedRunError, MissingInputError, StoreMismatchError
 from starnet_hpc.grids import TemplateSource, TemplateSpectrum, reader_for, write_intrigoss
 from starnet_hpc.ingest import ingest, shards
 from starnet_hpc.ingest.stage import ln_uniform
@@ -154,6 +154,48 @@ def test_other_files_or_another_cut_are_refused_in_the_same_run_directory(tmp_pa
     write_intrigoss(tmp_path / "grid", template(teff=6500.0))
     with pytest.raises(StoreMismatchError, match=r"files\.count: 12 -> 13"):
         ingest(experiment(tmp_path))
+
+
+def test_a_file_that_was_computed_again_is_noticed_though_it_has_the_same_length(tmp_path: Path) -> None:
+    first, *_ = write_grid(tmp_path / "grid")
+    ingest(experiment(tmp_path))
+    data = bytearray(first.read_bytes())
+    data[len(data) // 2] ^= 1
+    os.utime(first)  # a copy has another time and is the same file
+    ingest(experiment(tmp_path))
+    first.write_bytes(data)
+    with pytest.raises(StoreMismatchError, match=r"files\.digest"):
+        ingest(experiment(tmp_path))
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_finished_store_stays_when_its_grid_is_purged(tmp_path: Path, emptied: bool) -> None:
+    files = write_grid(tmp_path / "grid")
+    config = experiment(tmp_path)
+    digest = opened(ingest(config)).content_digest
+    for file in files:
+        file.unlink()
+    if not emptied:
+        (tmp_path / "grid").rmdir()
+    assert opened(ingest(config)).content_digest == digest
+    assert "it stays as it is" in (config.run_dir / "logs" / "ingest.log").read_text()
+    with pytest.raises(StoreMismatchError, match=r"grid\.step_kms"):
+        ingest(experiment(tmp_path, grid={"step_kms": 3.0}))
+
+
+def test_a_grid_that_was_purged_before_its_store_was_finished_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = write_grid(tmp_path / "grid")
+    config = experiment(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "write_shard", lambda *_: "")
+        with pytest.raises(RuntimeError, match="shards missing"):
+            ingest(config)
+    for file in files:
+        file.unlink()
+    with pytest.raises(MissingInputError, match="holds no FITS file"):
+        ingest(config)
 
 
 def test_an_interrupted_store_is_finished_as_if_nothing_had_been(

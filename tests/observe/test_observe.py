@@ -1,5 +1,6 @@
 """From observed files to `survey.zarr`: columns, masks, and the same numbers as training for the same spectrum."""
 
+import errno
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from starnet_hpc.augment.recipe import SpectrumRecipe
 from starnet_hpc.errors import StoreMismatchError
 from starnet_hpc.flags import Flag
 from starnet_hpc.observations import write_eso_sdp
-from starnet_hpc.observe import observe
+from starnet_hpc.observe import observe, shards
 from starnet_hpc.stores import Store, open_store
 from tests.observe.cases import experiment, instrument, star, write_stars
 
@@ -207,19 +208,25 @@ def test_the_store_is_the_same_for_any_number_of_workers(tmp_path: Path) -> None
         np.testing.assert_array_equal(stores[0].column(name), stores[1].column(name))
 
 
-def test_an_interrupted_survey_is_finished_with_the_columns_of_both_runs(tmp_path: Path) -> None:
+def test_an_interrupted_survey_is_finished_with_the_columns_of_both_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_stars(tmp_path / "observed", 5)
     config = experiment(tmp_path, survey={"shard_rows": 2, "frame": "barycentric", "on_error": "raise"})
-    (tmp_path / "aside").mkdir()
-    damaged = tmp_path / "observed" / "star04.fits"
-    whole = damaged.read_bytes()
-    damaged.write_bytes(b"x" * len(whole))  # of the same size: the recipe stays what it was
-    with pytest.raises(Exception, match="is not a FITS file"):
+    read = shards.read_observation
+
+    def out_of_reach(path: Path, *arguments: Any) -> Any:
+        if path.name == "star04.fits":
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return read(path, *arguments)
+
+    monkeypatch.setattr(shards, "read_observation", out_of_reach)
+    with pytest.raises(OSError, match="Input/output error"):
         observe(config)
     markers = sorted((tmp_path / "run" / "survey.markers").iterdir())
     assert len(markers) == 2
     times = [marker.stat().st_mtime_ns for marker in markers]
-    damaged.write_bytes(whole)
+    monkeypatch.setattr(shards, "read_observation", read)
     store = opened(observe(config))
     assert [marker.stat().st_mtime_ns for marker in markers] == times  # what was done stayed
     assert store.column("snr").tolist() == [90.0] * 5
@@ -234,6 +241,39 @@ def test_a_rerun_has_nothing_to_do_and_other_settings_are_refused(tmp_path: Path
     assert "nothing to do" in (config.run_dir / "logs" / "observe.log").read_text()
     with pytest.raises(StoreMismatchError, match=r"continuum\.continuum_segment: 5\.0 -> 4\.0"):
         observe(experiment(tmp_path, survey={"path": str(tmp_path / "moved")}, augment={"continuum_segment": 4.0}))
+
+
+def test_a_spectrum_that_was_reduced_again_is_noticed_though_its_file_has_the_same_length(tmp_path: Path) -> None:
+    first, *_ = write_stars(tmp_path / "observed", 2)
+    config, length = experiment(tmp_path), first.stat().st_size
+    observe(config)
+    shutil.copy(first, tmp_path / "copy")  # with another time
+    first.unlink()
+    shutil.copy(tmp_path / "copy", first)
+    observe(config)
+    write_eso_sdp(first, (w := 5145.0 + 0.02 * np.arange(1600)), star(w, seed=7), snr=90.0)
+    assert first.stat().st_size == length
+    with pytest.raises(StoreMismatchError, match=r"files\.digest"):
+        observe(config)
+
+
+@pytest.mark.parametrize("manifest", [False, True])
+def test_a_finished_survey_stays_when_its_files_are_purged(tmp_path: Path, manifest: bool) -> None:
+    write_stars(tmp_path / "observed", 2)
+    table = tmp_path / "m.csv"
+    table.write_text("path,teff\nobserved/star00.fits,5777\nobserved/star01.fits,5000\n")
+    survey = {"manifest": str(table)} if manifest else {"path": str(tmp_path / "observed")}
+    config = experiment(tmp_path, survey=survey)
+    digest = opened(observe(config)).content_digest
+    shutil.rmtree(tmp_path / "observed")
+    assert opened(observe(config)).content_digest == digest
+    assert "it stays as it is" in (config.run_dir / "logs" / "observe.log").read_text()
+    with pytest.raises(StoreMismatchError, match="continuum_segment"):
+        observe(experiment(tmp_path, survey=survey, augment={"continuum_segment": 4.0}))
+    if manifest:
+        table.write_text(table.read_text().replace("5777", "5771"))
+        with pytest.raises(StoreMismatchError, match="known"):
+            observe(config)
 
 
 def test_half_precision_holds_the_same_spectra(tmp_path: Path) -> None:
