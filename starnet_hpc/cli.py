@@ -134,6 +134,14 @@ def _parser() -> argparse.ArgumentParser:
         "choice", nargs="?", metavar="NAME", help="print its YAML; or a YAML file of yours to check"
     )
     instruments.set_defaults(action=_instruments)
+    plan = commands.add_parser("plan", help="what a run will write and take, before anything is started")
+    _add_config_options(plan)
+    plan.add_argument("--json", action="store_true", help="print one JSON object")
+    plan.set_defaults(action=_plan)
+    status = commands.add_parser("status", help="how far a run is, also while its jobs run")
+    _add_config_options(status)
+    status.add_argument("--json", action="store_true", help="print one JSON object")
+    status.set_defaults(action=_status)
     doctor = commands.add_parser("doctor", help="what works on this machine, and what to do about the rest")
     doctor.set_defaults(action=_doctor)
     return parser
@@ -200,6 +208,18 @@ def _instruments(options: argparse.Namespace) -> None:
 
     lines = overview() if options.choice is None else details(options.choice)
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from starnet_hpc.launch.plan import plan
+
+    plan(load_config(options.config, options.overrides), json=options.json)
+
+
+def _status(options: argparse.Namespace) -> None:
+    from starnet_hpc.launch.status import status
+
+    status(load_config(options.config, options.overrides), json=options.json)
 
 
 def _count(text: str) -> int:

@@ -14,7 +14,7 @@ from tests.config.cases import INSTRUMENT, write
 from tests.support import run
 
 STAGES = ("ingest", "augment", "train", "observe", "predict", "evaluate")
-COMMANDS = (*STAGES, "ensemble", "run", "verify")
+COMMANDS = (*STAGES, "ensemble", "run", "verify", "plan", "status")
 
 
 @pytest.fixture

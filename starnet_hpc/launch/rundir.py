@@ -33,6 +33,20 @@ def claim(config: ExperimentConfig) -> None:
             write_atomically(written, lambda file: file.write(text.encode()))
 
 
+def refuse_other(config: ExperimentConfig) -> None:
+    """Do what `claim` does to see whose a run directory is, without creating or writing anything.
+
+    Raises:
+        StoreMismatchError, StoreDamagedError, ConfigError: as `claim`.
+    """
+    load_instrument(config.instrument)
+    mark = config.run_dir / "experiment.json"
+    if mark.exists():
+        _refuse_other(config, mark)
+    else:
+        _refuse_foreign(config.run_dir, mark)
+
+
 def _identity(config: ExperimentConfig) -> dict[str, object]:
     return {"name": config.name, "seed": config.seed}
 
