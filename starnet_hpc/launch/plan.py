@@ -128,7 +128,13 @@ def make_plan(config: ExperimentConfig, scratch: Path) -> Plan:
         found.stores += [_there(config, name, states[name]) for name in ("grid", *_SPLITS)]
         return found
     grid = _plan_grid(config, states["grid"], scratch, found)
-    expected, trial = rehearse_augment(config, grid, scratch)
+    tried = config
+    if states["grid"].state != "complete" and config.augment.between_nodes != "none":
+        tried = config.model_copy(update={"augment": config.augment.model_copy(update={"between_nodes": "none"})})
+        found.told.append(
+            "augment: planned as if at nodes; between them spectra take longer: plan again after `ingest`"
+        )
+    expected, trial = rehearse_augment(tried, grid, scratch)
     found.stores += [_planned(config, name, expected[name], states[name]) for name in _SPLITS]
     rows = sum(store.rows - store.rows_there for store in found.stores if store.name in _SPLITS)
     _add_stage(config, found, "augment", rows, "spectra", trial)

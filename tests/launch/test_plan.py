@@ -33,7 +33,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inputs")
     (folder / "grid").mkdir()
     for k in range(100):
-        labels = np.array([4000.0 + 30.0 * k, 1.0 + 0.04 * k, -2.0 + 0.02 * k, 0.4 * (k % 2)])
+        unit = k * np.array([0.01, 0.755, 0.57, 0.82]) % 1.0
+        labels = np.array([4000.0, 1.0, -2.0, 0.0]) + unit * np.array([3000.0, 4.0, 2.0, 0.4])
         named = dict(zip(("teff", "logg", "feh", "afe"), labels.tolist(), strict=True))
         flux = closed_form(WAVELENGTH, labels).astype(np.float32)
         write_intrigoss(folder / "grid", TemplateSpectrum(WAVELENGTH, flux, named, ""))
@@ -108,6 +109,30 @@ def test_with_the_store_of_templates_the_grid_is_not_asked_for(
     assert found["stores"]["grid"]["rows_there"] == 100
     for name in ("train", "valid", "test"):
         assert found["stores"][name]["bytes"] == pytest.approx(before["stores"][name]["bytes"], rel=0.01)
+
+
+def test_spectra_between_nodes_are_planned_with_and_without_the_store_of_templates(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = (
+        "--set",
+        "augment.between_nodes=linear",
+        "--set",
+        "augment.between_nodes_reach=100",
+        "--set",
+        "survey=null",
+    )
+    early = told(config, capsys, *options)
+    assert any("plan again after `ingest`" in line for line in early["told"])
+    loaded = load_config(config, options[1::2])
+    claim(loaded)
+    ingest(loaded)
+    planned = told(config, capsys, *options)
+    augment(loaded)
+    real = on_disk(loaded.run_dir, "train")
+    assert planned["stores"]["train"]["bytes"] == pytest.approx(real["bytes"], rel=0.02)
+    assert planned["stores"]["train"]["inodes"] == real["inodes"]
+    assert early["stores"]["train"]["bytes"] == pytest.approx(real["bytes"], rel=0.05)
 
 
 def test_of_a_build_that_was_begun_only_the_rest_is_planned(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
