@@ -24,8 +24,8 @@ _SPECTRA = 64
 """Spectra that are augmented."""
 _MARKER_BYTES = 174
 """Of an augmented shard: two digests, and the range of its fluxes."""
-_WIDENED = 8
-"""Where `grid.cut` leaves none of a sample, one so many times larger is tried."""
+_FEWEST, _WIDENED = 12, 8
+"""Where `grid.cut` leaves fewer of a sample's templates, one so many times larger is tried."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,15 @@ def rehearse_ingest(config: ExperimentConfig, folder: Path) -> tuple[Expected, T
         few, more = min(_FEW * widened, total), min(_MORE * widened, total)
         try:
             trial, store = _trial(ingest, config, "grid", few, more, aside)
-            trial = replace(trial, per_worker=TEMPLATES_PER_WORKER)
-            break
+            if len(store) >= _FEWEST or more == total:
+                break
         except GridFormatError:  # perhaps none of the few is inside the cut
             if more == total or not config.grid.cut.given():
                 raise
-            widened *= _WIDENED
+        widened *= _WIDENED
     rows = round(total * len(store) / more)
-    return _expected(store, replace(store.layout, rows=rows), exact=more == total), trial, store
+    expected = _expected(store, replace(store.layout, rows=rows), exact=more == total)
+    return expected, replace(trial, per_worker=TEMPLATES_PER_WORKER), store
 
 
 def rehearse_observe(config: ExperimentConfig, folder: Path) -> tuple[Expected, Trial]:

@@ -22,6 +22,7 @@ from starnet_hpc.stores.columns import UNREADABLE, WAVELENGTH, damaged_columns, 
 from starnet_hpc.stores.files import (
     explain_full_disk,
     flush,
+    lock_file,
     only_writer,
     remove_leftovers,
     write_atomically,
@@ -116,6 +117,8 @@ def building(
             raise _mismatch(path, recipe, found.get("recipe", {}))
         elif not found.get("complete"):
             _resume(path, {WAVELENGTH: wavelength, **columns})
+        if not (found and found.get("complete")):
+            lock_file(path).touch()
         yield StoreBuild(path, layout, digest, bool(found and found.get("complete")))
 
 

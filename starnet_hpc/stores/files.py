@@ -74,6 +74,11 @@ def explain_full_disk(path: Path) -> Iterator[None]:
         ) from error
 
 
+def lock_file(path: Path) -> Path:
+    """Return the lock of a store, or of a folder; its time says when the build began that went on last."""
+    return path.with_name(f".{path.name}.lock")
+
+
 @contextlib.contextmanager
 def only_writer(path: Path) -> Iterator[None]:
     """Hold the lock of a store while it is being written.
@@ -82,7 +87,7 @@ def only_writer(path: Path) -> Iterator[None]:
         RunDirectoryBusyError: another live process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("a+") as lock:
+    with lock_file(path).open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -92,5 +97,4 @@ def only_writer(path: Path) -> Iterator[None]:
         except OSError as error:  # a file system without locks: better to work unguarded than not at all
             if error.errno not in {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}:
                 raise
-        os.utime(lock.fileno())  # says to `status` when this writer began
         yield

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from zarr.storage import MemoryStore
 
 from starnet_hpc.stores.build import head
+from starnet_hpc.stores.files import lock_file
 from starnet_hpc.stores.layout import Layout, create_arrays
 from starnet_hpc.stores.markers import marker_folder
 
@@ -78,7 +79,7 @@ def footprint(path: Path) -> Footprint:
                     sizes.append((Path(folder) / name).stat().st_size)
                 except FileNotFoundError:  # renamed or removed since it was listed
                     continue
-    lock = path.with_name(f".{path.name}.lock").exists()
+    lock = lock_file(path).exists()
     return Footprint(len(sizes) + lock, folders, sum(sizes))
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from starnet_hpc.errors import StarnetError
 from starnet_hpc.stores.build import open_group
 from starnet_hpc.stores.columns import UNREADABLE
+from starnet_hpc.stores.files import lock_file
 from starnet_hpc.stores.layout import Layout
 from starnet_hpc.stores.markers import marker_folder
 from starnet_hpc.stores.reading import Store
@@ -56,7 +57,7 @@ def state_of(path: Path) -> StoreState:
         layout, complete = store.layout, bool(store.attributes.get("complete"))
     except (StarnetError, OSError, *UNREADABLE) as error:
         return StoreState("unreadable", problem=str(error))
-    lock = _written(path.with_name(f".{path.name}.lock"))
+    lock = _written(lock_file(path))
     return StoreState("complete" if complete else "unfinished", layout, _marked(path, layout), lock)
 
 
