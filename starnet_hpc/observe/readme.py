@@ -18,7 +18,7 @@ _ARRAYS = {
     "snr": "[rows] signal-to-noise ratio a pixel, NaN where unknown",
     "flags": "[rows] sum of " + ", ".join(f"{flag.value} {flag.name}" for flag in _FLAGS),
     "masked_fraction": "[rows] share of the pixels outside telluric windows that are masked",
-    "cosmics": "[rows] pixels of the instrument that are masked as hit by cosmic particles",
+    "cosmics": "[rows] observed pixels within the instrument's range that cosmic particles spoilt",
     "frame": "[rows] velocity frame of the wavelengths, rest or barycentric",
     "remark": "[rows] what was odd with the file, or nothing",
 }
