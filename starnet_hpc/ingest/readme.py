@@ -10,7 +10,7 @@ _ARRAYS = {
     "labels": "[templates, labels] in the order of the attribute `label_names`: teff (K), logg (dex, cgs), feh and afe "
     "([Fe/H], [alpha/Fe], dex)",
     "source": "[templates] name of the file (and #row, where a file holds several) that the template was read from",
-    "continuum": "[templates, k] true continuum, in the unit of the flux, at the wavelengths of `continuum_wavelength`; "
+    "continuum": "[templates, k] true continuum, in the unit of the flux, at `continuum_wavelength`; "
     "NaN where the file does not know it",
     "continuum_wavelength": "[k] angstrom in air",
     "weight": "[templates] how often the augmentation uses the template, relative to the others",

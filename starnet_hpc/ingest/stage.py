@@ -85,14 +85,18 @@ def ingest(config: ExperimentConfig, *, sample: int | None = None) -> Path:
     return path
 
 
-def listed(config: ExperimentConfig) -> int:
+def listed(config: ExperimentConfig, *, sample: int | None = None) -> int:
     """Return how many templates the grid's files hold, whether or not they can be used.
+
+    Args:
+        config: of the experiment.
+        sample: count at most so many of each folder, as `ingest` takes them.
 
     Raises:
         MissingInputError: a folder is not there, or holds no file of the format.
         GridFormatError: it cannot be read.
     """
-    return sum(len(folder.sources()) for folder in grid_folders(config))
+    return sum(len(_sampled(folder.sources(), sample)) for folder in grid_folders(config))
 
 
 def ln_uniform(low: float, high: float, largest_step_kms: float) -> NDArray[np.float64]:

@@ -54,7 +54,7 @@ class PlannedStage:
     """CPU time of one item on this machine [s]."""
     core_hours: float
     workers: int | None
-    """None: those of a Dask scheduler elsewhere."""
+    """None: as many as an MPI launcher or a running scheduler has."""
     wall_s: float | None
 
 
@@ -174,7 +174,7 @@ def _plan_grid(config: ExperimentConfig, state: StoreState, scratch: Path, found
 
 
 def _add_stage(config: ExperimentConfig, found: Plan, name: str, items: int, unit: str, trial: Trial) -> None:
-    workers = None
+    workers = config.augment.workers if config.augment.scheduler == "slurm" else None
     if config.augment.scheduler == "local":
         worth = max(1, items // trial.per_worker)
         workers = config.augment.workers or min(parallel.available_cores(), worth)

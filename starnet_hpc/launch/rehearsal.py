@@ -67,11 +67,13 @@ def rehearse_ingest(config: ExperimentConfig, folder: Path) -> tuple[Expected, T
             if len(store) >= _FEWEST or more == total:
                 break
         except GridFormatError:  # perhaps none of the few is inside the cut
-            if more == total or not config.grid.cut.given():
+            cuts = [config.grid.cut, *(extra.cut for extra in config.grid.extra)]
+            if more == total or not any(cut.given() for cut in cuts):
                 raise
         widened *= _WIDENED
-    rows = round(total * len(store) / more)
-    expected = _expected(store, replace(store.layout, rows=rows), exact=more == total)
+    tried = listed(config, sample=more)
+    rows = round(total * len(store) / tried)
+    expected = _expected(store, replace(store.layout, rows=rows), exact=tried == total)
     return expected, replace(trial, per_worker=TEMPLATES_PER_WORKER), store
 
 
@@ -119,7 +121,11 @@ def _trial(
 def _expected(sample: Store, layout: Layout, *, exact: bool = True) -> Expected:
     """Return what a store will be of which a sample was made."""
     columns = {name: sample.column(name) for name in sample.column_names}
-    grown = {name: np.resize(values, (layout.rows, *values.shape[1:])) for name, values in columns.items()}
+    grown = {
+        # All but a few columns have a value or a vector a row.
+        name: np.resize(values, (layout.rows, *values.shape[1:])) if len(values) == len(sample) else values
+        for name, values in columns.items()
+    }
     plan = StorePlan(sample.path, sample.attributes["recipe"], layout, sample.wavelength, grown, sample.attributes)
     # What a marker says is mostly of the rows of its shard.
     largest = max(file.stat().st_size for file in sample.path.with_suffix(".markers").iterdir())

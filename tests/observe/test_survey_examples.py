@@ -1,9 +1,13 @@
 """`survey_examples.npz`: a few observed spectra as they were before their continuum was removed."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
+from starnet_hpc.errors import ObservationFormatError
+from starnet_hpc.observe import examples as examples_module
 from starnet_hpc.observe import observe
 from starnet_hpc.stores import open_store
 from tests.observe.cases import experiment, write_stars
@@ -25,7 +29,7 @@ def test_examples_divided_by_their_continuum_are_rows_of_the_store(tmp_path: Pat
         np.testing.assert_array_equal(normalised, store.read(0, 12)[rows])
 
 
-def test_examples_are_written_once_and_again_when_lost(tmp_path: Path) -> None:
+def test_examples_are_written_once_and_again_when_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = write_stars(tmp_path / "observed", 3)
     config = experiment(tmp_path)
     observe(config)
@@ -38,7 +42,14 @@ def test_examples_are_written_once_and_again_when_lost(tmp_path: Path) -> None:
     assert path.read_bytes() == before
     # A file that has become unreadable since is no reason to fail: the store is complete.
     path.unlink()
-    paths[1].write_bytes(b"x" * paths[1].stat().st_size)
+    read = examples_module.read_observation
+
+    def out_of_reach(file: Path, *arguments: Any) -> Any:
+        if file == paths[1]:
+            raise ObservationFormatError(f"{file}: cannot be read")
+        return read(file, *arguments)
+
+    monkeypatch.setattr(examples_module, "read_observation", out_of_reach)
     observe(config)
     with np.load(path, allow_pickle=False) as examples:
         assert examples["row"].tolist() == [0, 2]
