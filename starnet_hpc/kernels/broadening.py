@@ -9,11 +9,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from starnet_hpc.kernels.gauss import GAUSS_REACH, squared_frequencies, taps_of
+
 _F4 = NDArray[np.float32]
 _F8 = NDArray[np.float64]
-
-GAUSS_REACH = 4.75
-"""The kernel ends this many sigmas beyond vsini: what is left out is 2e-6 of its area."""
 
 _POLE = np.sqrt(3.0) - 2.0
 """Pole of the cubic B-spline's inverse filter (Unser et al. 1993): it decays as 0.268^|k|."""
@@ -23,7 +22,7 @@ _UNROLL = 8
 """Taps worked on together; kernels are padded with zeros to a multiple of it."""
 _BLOCK = 256
 """Outputs worked on together: they stay in the first cache while all taps pass over them."""
-_COARSEST = 1.2
+COARSEST = 1.2
 """Largest step of the grid in sigmas of the line spread function."""
 
 
@@ -66,12 +65,45 @@ def spline_kernel(sigma: float, vsini: float, epsilon: float, step: float) -> _F
         ValueError: a parameter is outside its range, or the grid is too coarse for the line spread function.
     """
     _check(sigma, vsini, epsilon)
-    if not 0.0 < step <= _COARSEST * sigma:
+    if not 0.0 < step <= COARSEST * sigma:
         raise ValueError(
             f"a grid of {step:.3g} km/s steps cannot carry a line spread function of sigma {sigma:.3g} km/s"
         )
     taps: _F4 = _spline_kernel(float(sigma), float(vsini), float(epsilon), float(step))
     return taps
+
+
+def finishing_kernel(sigma: float, vsini: float, epsilon: float, step: float) -> _F4:
+    """Return taps as `spline_kernel` does for a Gaussian that is too narrow for the grid, or none at all.
+
+    That is what a template still lacks which has been smoothed before, nearly or just as much as the instrument does.
+    The taps are worked out from the profiles' transforms, right for what a well sampled template holds; without
+    rotation and Gaussian nothing is left but the filter from samples to spline coefficients.
+
+    Args:
+        sigma: of the Gaussian, km/s, >= 0.
+        vsini: projected rotational velocity, km/s.
+        epsilon: linear limb-darkening coefficient, 0 to 1.
+        step: of the ln(wavelength) grid, km/s; the template's own width must bear it.
+
+    Raises:
+        ValueError: a parameter is outside its range.
+    """
+    if not 0.0 <= sigma < np.inf:
+        raise ValueError(f"sigma must not be negative, got {sigma} km/s")
+    _check_rotation(vsini, epsilon)
+    width = vsini / step
+    square = squared_frequencies(width + GAUSS_REACH * sigma / step)
+    # The quadrature of `_profile`, transformed: exact once its nodes are closer than half a wave in the angle.
+    angle = np.pi * np.arange(1, (count := 16 + int(2.0 * width)) + 1) / (count + 1)
+    weight = (2.0 * (1.0 - epsilon) + 0.5 * np.pi * epsilon * np.sin(angle)) * np.sin(angle) ** 2
+    turning = np.cos(np.outer(np.sqrt(square), width * np.cos(angle))) @ weight / weight.sum()
+    # A cubic B-spline at the grid's points is 1/6, 4/6, 1/6: samples divided by its transform are coefficients.
+    spline = (2.0 + np.cos(np.linspace(0.0, np.pi, square.size))) / 3.0
+    taps = taps_of(np.exp(-0.5 * (sigma / step) ** 2 * square) * turning / spline)
+    padded = np.zeros(-(-taps.size // _UNROLL) * _UNROLL, dtype=np.float32)
+    padded[: taps.size] = taps / taps.sum()
+    return padded
 
 
 def half_length(taps: _F4) -> int:
@@ -94,6 +126,10 @@ def convolve(samples: _F4, taps: _F4) -> _F4:
 def _check(sigma: float, vsini: float, epsilon: float) -> None:
     if not 0.0 < sigma < np.inf:
         raise ValueError(f"sigma must be positive, got {sigma} km/s")
+    _check_rotation(vsini, epsilon)
+
+
+def _check_rotation(vsini: float, epsilon: float) -> None:
     if not 0.0 <= vsini < np.inf:
         raise ValueError(f"vsini must not be negative, got {vsini} km/s")
     if not 0.0 <= epsilon <= 1.0:

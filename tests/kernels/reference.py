@@ -13,6 +13,8 @@ from scipy.interpolate import CubicSpline, make_interp_spline
 from scipy.signal import oaconvolve
 
 Array = NDArray[np.float64]
+Sigma = float | Callable[[Array], Array]
+"""Of a line spread function [km/s], everywhere the same or a function of wavelength."""
 
 C = 299_792.458
 UVES_SIGMA = C / 47_000 / np.sqrt(8 * np.log(2))
@@ -51,11 +53,11 @@ def broadening_profile(v: float, sigma: float, vsini: float, epsilon: float) -> 
     return float(quad(integrand, 0, np.pi, points=[centre], limit=400, epsabs=1e-13, epsrel=1e-11)[0])
 
 
-def broadened(flux: Callable[[Array], Array], ln_grid: Array, sigma: float, vsini: float, epsilon: float) -> Array:
+def broadened(flux: Callable[[Array], Array], ln_grid: Array, sigma: Sigma, vsini: float, epsilon: float) -> Array:
     """Return flux (a function of wavelength), broadened, on a fine uniform ln(wavelength) grid."""
     step = C * (ln_grid[1] - ln_grid[0])
-    reach = int(np.ceil(9 * sigma / step))
-    kernel = gauss(np.arange(-reach, reach + 1) * step, sigma) * step
+    reach = 0 if callable(sigma) else int(np.ceil(9 * sigma / step))
+    kernel = np.ones(1) if callable(sigma) else gauss(np.arange(-reach, reach + 1) * step, sigma) * step
     if vsini > 0:
         # The share of the profile in each cell of the fine grid.
         half = int(np.ceil(vsini / step + 0.5))
@@ -63,7 +65,23 @@ def broadened(flux: Callable[[Array], Array], ln_grid: Array, sigma: float, vsin
         kernel = np.convolve(kernel, np.diff(cells))
     pad = kernel.size // 2
     samples = np.pad(flux(np.exp(ln_grid)), pad, mode="edge")
-    return oaconvolve(samples, kernel / kernel.sum(), mode="valid")
+    turned = oaconvolve(samples, kernel / kernel.sum(), mode="valid")
+    if not callable(sigma):
+        return turned
+    # Shares in cells make the rotation profile wider than it is, by the variance of a cell.
+    return smoothed(turned, np.sqrt(sigma(np.exp(ln_grid)) ** 2 - (step**2 / 12 if vsini > 0 else 0)) / step)
+
+
+def smoothed(flux: Array, sigma: Array) -> Array:
+    """Return what each point sees through its own Gaussian, of sigma [n] steps: quadrature, one point at a time."""
+    reach = int(np.ceil(8 * sigma.max()))
+    padded = np.pad(flux, reach, mode="edge")
+    total, weights = np.zeros(flux.size), np.zeros(flux.size)
+    for k in range(-reach, reach + 1):
+        weight = np.exp(-0.5 * (k / sigma) ** 2)
+        total += weight * padded[reach + k : reach + k + flux.size]
+        weights += weight
+    return total / weights
 
 
 def observed(
@@ -72,17 +90,21 @@ def observed(
     lower: Array,
     upper: Array,
     *,
-    sigma: float,
+    sigma: Sigma,
     vsini: float,
     epsilon: float,
     vrad: float,
     finer: float = 24.0,
 ) -> Array:
-    """Return the mean flux over each pixel [lower, upper] of a star given by point samples (wavelength, flux)."""
+    """Return the mean flux over each pixel [lower, upper] of a star given by point samples (wavelength, flux).
+
+    The line spread function is that of the pixel which receives: `sigma` may be a function of observed wavelength.
+    """
     count = int(finer * wavelength.size)
     ln_grid = np.linspace(np.log(wavelength[0]), np.log(wavelength[-1]), count)
-    fine = broadened(CubicSpline(wavelength, flux), ln_grid, sigma, vsini, epsilon)
     doppler = np.sqrt((1 + vrad / C) / (1 - vrad / C))
+    here = (lambda rest: sigma(rest * doppler)) if callable(sigma) else sigma
+    fine = broadened(CubicSpline(wavelength, flux), ln_grid, here, vsini, epsilon)
     return pixel_means(np.exp(ln_grid) * doppler, fine, lower, upper)
 
 
