@@ -1,10 +1,12 @@
 """Speed and accuracy of the augmentation, against the same made from libraries, in one run on one core.
 
     python -m benchmarks.augment [--templates reference.npz] [--count 200] [--draws 200]
+        [--resolution-from 20000 --resolution-to 47000]
 
 From 28,501 native samples to 39,436 pixels, vsini uniform in 0 to 50 km/s. Templates come from an .npz with `wl`
 (angstrom) and `norm` (65,535 x flux / continuum, [templates, samples]); without one, a forest of lines is made up.
-The library route needs `pip install spectres==2.2.2`; without it only our own figures appear.
+With the last two options resolution changes along the wavelengths, which the library route cannot do; otherwise it is
+47,000. The library route needs `pip install spectres==2.2.2`; without it only our own figures appear.
 """
 
 import argparse
@@ -28,12 +30,13 @@ if __name__ == "__main__":
 import numpy as np
 from numpy.typing import NDArray
 
-from starnet_hpc.instruments import Instrument, load_instrument
+from starnet_hpc.instruments import Instrument, build_instrument, load_instrument
 from starnet_hpc.kernels.broadening import convolve, spline_kernel
 from starnet_hpc.kernels.continuum import SegmentContinuum
 from starnet_hpc.kernels.forward import ForwardModel, add_noise, median
 from starnet_hpc.kernels.half import to_half
 from starnet_hpc.kernels.interpolate import CubicSpline
+from starnet_hpc.kernels.linespread import VaryingGaussian
 from starnet_hpc.kernels.pixels import PixelIntegrals, doppler_steps
 from starnet_hpc.kernels.random import normals, stream
 from starnet_hpc.kernels.smoothing import SmoothContinuum
@@ -63,8 +66,14 @@ class Kernels:
         grid = np.exp(np.linspace(np.log(low), np.log(high), count))
         self.ln_step = float(np.log(high / low) / (count - 1))
         self.spline = CubicSpline(native, grid)
-        self.sigma = instrument.sigma_kms
-        self.forward = ForwardModel(grid, instrument.lower, instrument.upper, self.sigma)
+        self.sigma = instrument.narrowest_sigma_kms
+        self.forward = ForwardModel(grid, instrument.lower, instrument.upper, instrument.arms)
+        self.varying: VaryingGaussian | None = None
+        if instrument.widest_sigma_kms > self.sigma:
+            (_, spread), ends = instrument.arms[0], (instrument.lower[0], instrument.upper[-1])
+            self.varying = VaryingGaussian(spread, spread.highest, grid, *ends)
+            lacking = np.sqrt(np.maximum((C / instrument.resolution) ** 2 / (8 * np.log(2)) - self.sigma**2, 0.0))
+            self.varying_taps = float((2 * 4.75 * lacking / (self.ln_step * C) + 1).mean())
         self.pixels = PixelIntegrals(instrument.lower, instrument.upper, float(np.log(grid[0])), self.ln_step)
         self.continuum = SegmentContinuum(instrument.wavelength, instrument.strong_lines())
         self.running_mean = SmoothContinuum(instrument.wavelength, instrument.strong_lines())
@@ -81,8 +90,12 @@ class Kernels:
             taps = spline_kernel(self.sigma, draw.vsini, draw.epsilon, self.ln_step * C)
         with clock("convolution"):
             coefficients = convolve(template, taps)
+        shift, begin = doppler_steps(draw.vrad, self.ln_step), 0
+        if self.varying:
+            with clock("varying width"):
+                coefficients, begin = self.varying(coefficients, shift)
         with clock("pixels"):
-            clean = self.pixels.mean_flux(coefficients, doppler_steps(draw.vrad, self.ln_step))
+            clean = self.pixels.mean_flux(coefficients, shift + begin)
         with clock("median"):
             level = median(clean)
         with clock("noise"):
@@ -121,16 +134,20 @@ def main() -> None:
     parser.add_argument("--templates", type=Path, help=".npz with wl and norm; made up by default")
     parser.add_argument("--count", type=int, default=200, help="spectra to time (default 200)")
     parser.add_argument("--draws", type=int, default=200, help="spectra compared with truth (default 200; 0: none)")
+    parser.add_argument("--resolution-from", type=float, default=47_000, help="lambda / FWHM of the first pixel")
+    parser.add_argument("--resolution-to", type=float, default=47_000, help="lambda / FWHM of the last pixel")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", "Input data contains invalid values")  # astropy, at each spectrum's NaN
     cold, warm = start_of_a_worker()
-    instrument = load_instrument("uves_4835_5395")
+    instrument = with_resolution(arguments.resolution_from, arguments.resolution_to)
     native, fluxes = read_templates(arguments.templates) if arguments.templates else (NATIVE, made_up_templates())
     route = None
-    if LibraryRoute is None:
+    if instrument.widest_sigma_kms > instrument.narrowest_sigma_kms:
+        print("No library route: it knows constant widths only.\n")
+    elif LibraryRoute is None:
         print("No library route: it needs spectres. `pip install spectres==2.2.2`, and run this again.\n")
     else:
-        route = LibraryRoute(native, instrument.wavelength, instrument.strong_lines(), instrument.sigma_kms)
+        route = LibraryRoute(native, instrument.wavelength, instrument.strong_lines(), instrument.widest_sigma_kms)
     ours = Kernels(native, instrument)
     speed(ours, route, fluxes, arguments.count)
     print(
@@ -138,6 +155,13 @@ def main() -> None:
     )
     if arguments.draws:
         accuracy(ours, route, native, fluxes, instrument, arguments.draws)
+
+
+def with_resolution(first: float, last: float) -> Instrument:
+    """Return the paper's instrument with another resolution at its first and last pixel."""
+    papers = load_instrument("uves_4835_5395")
+    table = [[papers.wavelength[0], first], [papers.wavelength[-1], last]]
+    return build_instrument(type(papers.config).model_validate({**papers.config.model_dump(), "resolution": table}))
 
 
 # --- speed ------------------------------------------------------------------------------------------------------------
@@ -207,6 +231,7 @@ def lower_bounds(ours: Kernels, draws: list[Draw], points: int) -> dict[str, tup
     return {
         "kernel": (0.5 * taps * nodes * 20 + 25 * 2 * taps, 8 * taps),  # an exponential: about 15
         "convolution": (2 * taps * points, 8 * points),
+        **({"varying width": (2 * 2 * ours.varying_taps * points, 8 * points)} if ours.varying else {}),
         "pixels": (25 * points + 12 * pixels, 4 * points + 5 * 16 * points + 8 * 4 * pixels),
         "median": (4 * pixels, 3 * 4 * pixels),
         "noise": (20 * pixels + 30 * pixels + 2 * pixels, 3 * 4 * pixels),  # Philox, Box-Muller, sum
@@ -255,7 +280,7 @@ from starnet_hpc.kernels.forward import ForwardModel, add_noise
 from starnet_hpc.kernels.half import to_half
 instrument = load_instrument("uves_4835_5395")
 grid = np.exp(np.linspace(np.log(4830.0), np.log(5400.0), 28501))
-forward = ForwardModel(grid, instrument.lower, instrument.upper, instrument.sigma_kms)
+forward = ForwardModel(grid, instrument.lower, instrument.upper, instrument.arms)
 flux = forward.observe(np.ones(grid.size, dtype=np.float32), vsini=10.0, epsilon=0.6, vrad=20.0)
 flux = add_noise(flux, 0.02, (1, 2), 3)
 to_half(flux / SegmentContinuum(instrument.wavelength, instrument.strong_lines()).fit(flux))
@@ -276,6 +301,11 @@ def accuracy(
     """Print errors against the truth: the cubic interpolant of the samples, convolved and averaged in float64."""
     errors: dict[str, list[tuple[float, float]]] = {}
     rng = np.random.default_rng(2)
+
+    def varying(wavelength: Array) -> Array:
+        at = np.interp(wavelength, instrument.wavelength, instrument.resolution)
+        return C / at / np.sqrt(8 * np.log(2))
+
     for number in range(draws):
         draw, flux = Draw(rng), fluxes[number % len(fluxes)]
         expected = observed(
@@ -283,7 +313,7 @@ def accuracy(
             flux,
             instrument.lower,
             instrument.upper,
-            sigma=instrument.sigma_kms,
+            sigma=varying if ours.varying else instrument.widest_sigma_kms,
             vsini=draw.vsini,
             epsilon=draw.epsilon,
             vrad=draw.vrad,

@@ -69,7 +69,7 @@ class Observer:
         count = int(np.ceil(np.log(high / low) / (np.diff(native) / native[:-1]).min())) + 1
         grid = low * np.exp(np.arange(count) * (np.log(high / low) / (count - 1)))
         self.template = CubicSpline(native, grid)
-        self._forward = ForwardModel(grid, instrument.lower, instrument.upper, instrument.sigma_kms)
+        self._forward = ForwardModel(grid, instrument.lower, instrument.upper, instrument.arms)
         self._continuum = SegmentContinuum(instrument.wavelength, instrument.strong_lines())
 
     def normalised(self, template: Array) -> Array:

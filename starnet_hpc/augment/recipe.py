@@ -11,6 +11,7 @@ from starnet_hpc.config import AugmentConfig, InstrumentConfig
 from starnet_hpc.instruments import Continuum, build_instrument, continuum_for
 from starnet_hpc.kernels.blend import blend
 from starnet_hpc.kernels.forward import ForwardModel, add_noise
+from starnet_hpc.kernels.linespread import sigma_kms
 from starnet_hpc.kernels.random import Key, stream
 from starnet_hpc.stores import MappedRows
 
@@ -25,6 +26,8 @@ class SpectrumRecipe:
     augment: AugmentConfig
     grid_wavelength: tuple[float, float, int]
     """First and last wavelength [angstrom] and number of points of the templates' ln(wavelength) grid."""
+    native_resolution: float | None = None
+    """lambda / FWHM that the templates have been smoothed to before; None: as sharp as can be."""
 
     def observed(self, templates: MappedRows, draws: Draws, row: int) -> NDArray[np.float32]:
         """Return the noisy flux [pixels] of a row of the store before its continuum is removed (steps i to v)."""
@@ -47,7 +50,8 @@ class SpectrumRecipe:
         first, last, count = self.grid_wavelength
         grid = np.exp(np.linspace(np.log(first), np.log(last), count))
         instrument = build_instrument(self.instrument)
-        return ForwardModel(grid, instrument.lower, instrument.upper, instrument.sigma_kms)
+        native = sigma_kms(self.native_resolution) if self.native_resolution else 0.0
+        return ForwardModel(grid, instrument.lower, instrument.upper, instrument.arms, native)
 
     @cached_property
     def _continuum(self) -> Continuum:

@@ -102,7 +102,8 @@ def spectrum_recipe(config: ExperimentConfig, grid: Store, instrument: Instrumen
     """Return the function from templates to spectra for one split (any name: it keys the random numbers)."""
     wavelength = grid.wavelength
     limits = (float(wavelength[0]), float(wavelength[-1]), wavelength.size)
-    return SpectrumRecipe(config.seed, split, instrument.config, config.augment, limits)
+    native = grid.attributes.get("native_resolution")
+    return SpectrumRecipe(config.seed, split, instrument.config, config.augment, limits, native)
 
 
 def row_labels(grid: Store, draws: Draws, names: tuple[str, ...]) -> NDArray[np.float64]:
@@ -142,8 +143,10 @@ def _recipe(config: ExperimentConfig, grid: Store, instrument: Instrument, name:
     elsewhere = {"workers", "scheduler", "zero_fraction_max", *(f"n_{split}" for split in SPLITS)}
     if name != SPLIT or config.augment.between_nodes == "none":
         elsewhere |= {"between_nodes", "between_nodes_reach"}
+    native = grid.attributes.get("native_resolution")
     return {
         "stage": f"augment {_STAGE_FORMAT}",
+        **({} if native is None else {"native_resolution": native}),  # stores of sharp templates stay what they are
         "split": name,
         "rows": rows,
         "seed": config.seed,

@@ -13,9 +13,10 @@ from starnet_hpc.augment.examples import keep_examples
 from starnet_hpc.augment.shards import ShardTask, ShardWork, make_shard, normalised, stored
 from starnet_hpc.augment.splits import Split, plan_splits, spectrum_recipe
 from starnet_hpc.config import ExperimentConfig
-from starnet_hpc.errors import CoverageError, InterruptedRunError
-from starnet_hpc.instruments import Instrument, load_instrument
+from starnet_hpc.errors import CoverageError, InterruptedRunError, ResolutionError, StoreMismatchError
+from starnet_hpc.instruments import C_KMS, Instrument, check_native, load_instrument
 from starnet_hpc.interrupts import StopRequest, stop_requests
+from starnet_hpc.kernels.broadening import COARSEST
 from starnet_hpc.progress import StageLog, stage_log
 from starnet_hpc.stores import Store, StoreBuild, building, open_store
 
@@ -26,6 +27,7 @@ def augment(config: ExperimentConfig) -> None:
     Raises:
         MissingInputError: there is no `grid.zarr`.
         CoverageError: the templates are too short for the instrument and the largest velocities.
+        ResolutionError: the templates are too coarse for the instrument, or smoother than it is.
         StoreMismatchError: a store of another configuration lies in the run directory.
         RunDirectoryBusyError: another process is building them.
         InterruptedRunError: a signal asked to stop; finished shards are kept.
@@ -34,6 +36,7 @@ def augment(config: ExperimentConfig) -> None:
         grid = open_store(config.store("grid"), made_by="ingest")
         instrument = load_instrument(config.instrument)
         check_coverage(grid, instrument, config)
+        _check_resolution(grid, instrument, config)
         if config.augment.continuum == "clip":
             instrument.check_segments(config.augment.continuum_segment)
         for remark in instrument.remarks:
@@ -133,6 +136,23 @@ def _compile_kernels(config: ExperimentConfig, grid: Store, instrument: Instrume
     for flux in normalised(spectrum_recipe(config, grid, instrument, "warm-up"), grid.mapped_rows(), draws):
         stored(flux, config.augment.dtype, 0)
     log.info("kernels: compiled, or found compiled, in %.1f s", time.monotonic() - start)
+
+
+def _check_resolution(grid: Store, instrument: Instrument, config: ExperimentConfig) -> None:
+    native, given = grid.attributes.get("native_resolution"), config.grid.resolution
+    if given is not None and given != native:
+        raise StoreMismatchError(
+            f"{grid.path}: was made with templates of resolution {native or 'without limit'}, but grid.resolution is "
+            f"{given:g}; remove this store and ingest the grid again, or set grid.resolution back"
+        )
+    check_native(native, instrument.sharpest, str(grid.path))
+    step = C_KMS * float(np.log(grid.wavelength[-1] / grid.wavelength[0])) / (grid.wavelength.size - 1)
+    largest = COARSEST * instrument.narrowest_sigma_kms
+    if step > largest:
+        raise ResolutionError(
+            f"{grid.path}: templates have steps of {step:.2f} km/s, but {instrument.name} needs {largest:.2f} km/s or "
+            f"less; ingest the grid again with this configuration, or with a smaller grid.step_kms"
+        )
 
 
 def check_coverage(grid: Store, instrument: Instrument, config: ExperimentConfig) -> None:

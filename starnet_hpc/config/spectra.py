@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from starnet_hpc.config.base import Interval, Section, UserPath, expanded
+from starnet_hpc.config.resolution import Resolution
 from starnet_hpc.labels import GRID_LABELS
 
 GridFormat = Literal["intrigoss", "phoenix", "ambre", "ferre", "mpia_nlte", "mpia_lte", "table"]
@@ -45,7 +46,7 @@ class LabelCut(Section):
 class ExtraGrid(Section):
     """A further folder of templates (rare stars, off-grid nodes) that join the grid's own in `grid.zarr`.
 
-    `on_error` and `step_kms` are the grid's.
+    `on_error`, `step_kms` and `resolution` are the grid's.
     """
 
     format: GridFormat
@@ -71,6 +72,9 @@ class GridConfig(Section):
     """What a file that cannot be used does: stop the stage, or be reported and left out."""
     step_kms: Annotated[float, Field(gt=0, le=20)] | None = None
     """Step of the ln(wavelength) grid [km/s]; by default the finest step of the files themselves."""
+    resolution: Annotated[float, Field(gt=100)] | None = None
+    """lambda / FWHM that the templates have been smoothed to already: they get only what they lack behind the
+    instrument. By default what the files say, and where they say nothing, templates are as sharp as can be."""
     extra: tuple[ExtraGrid, ...] = ()
     """Further folders of templates, each with a weight: how often they are used, against 1 for those in `path`."""
 
@@ -160,8 +164,9 @@ class InstrumentConfig(Section):
     """One line for people."""
     arms: Annotated[tuple[WavelengthArm, ...], Field(min_length=1)]
     """Stretches of pixels in order of wavelength; gaps between them are allowed, overlaps are not."""
-    resolution: Annotated[float, Field(gt=100, le=500_000)]
-    """lambda / FWHM of the line spread function."""
+    resolution: Resolution
+    """lambda / FWHM of the line spread function: a number, or a table [[wavelength in A, number], ...], linear between
+    its points and constant beyond. Where it jumps, one arm ends and another begins: a pixel has that of its arm."""
     strong_lines: Windows = ()
     """Windows [angstrom, air] that the continuum must not use; `paper` (the authors' list), or the path of a list."""
     tellurics: Windows = ()

@@ -72,7 +72,7 @@ def of_range(inputs: Inputs) -> list[str]:
     wide = np.diff(pixels) > 10 * np.median(np.diff(pixels))
     gaps = [(float(a), float(b)) for (a, b), gap in zip(pairwise(pixels), wide, strict=True) if gap]
     sentences = limits.of_wavelengths(low, high, training.labels, training.low.get("feh", np.nan), gaps)
-    sentences += limits.of_resolution(instrument.config.resolution, training.labels)
+    sentences += limits.of_resolution(*instrument.resolution_range, training.labels)
     if "vrad" in training.labels:
         reach = max(abs(training.low["vrad"]), abs(training.high["vrad"]))
         sentences.append(f"Velocities beyond {reach:.1f} km/s were not trained on: such spectra must be shifted first.")

@@ -15,8 +15,9 @@ from starnet_hpc.evaluate.gridmatch import FEWEST_MATCHES, Rows, interpolate, ma
 from starnet_hpc.evaluate.statistics import Floats, median
 from starnet_hpc.evaluate.tables import Column, Row, Table, table
 from starnet_hpc.grids.ferre import alpha_of
-from starnet_hpc.instruments import Instrument, continuum_for
+from starnet_hpc.instruments import Instrument, check_native, continuum_for
 from starnet_hpc.kernels.forward import ForwardModel
+from starnet_hpc.kernels.linespread import sigma_kms
 from starnet_hpc.labels import GRID_LABELS
 from starnet_hpc.stores import Store, open_store
 
@@ -205,7 +206,10 @@ class _View:
                 f"{low:.2f}-{high:.2f} A; ingest that grid with this run's instrument"
             )
         self._templates = store.mapped_rows()
-        self._forward = ForwardModel(grid, instrument.lower, instrument.upper, instrument.sigma_kms)
+        native = store.attributes.get("native_resolution")
+        check_native(native, instrument.sharpest, str(store.path))
+        sigma = sigma_kms(native) if native else 0.0
+        self._forward = ForwardModel(grid, instrument.lower, instrument.upper, instrument.arms, sigma)
         seen = np.flatnonzero(~instrument.tellurics())
         self._pixels = seen[_evenly(seen.size, _MOST_PIXELS)]
         self._continuum = continuum_for(instrument, config.augment)

@@ -55,14 +55,17 @@ def of_wavelengths(
     return sentences
 
 
-def of_resolution(resolution: float, labels: Sequence[str]) -> list[str]:
-    """Return a sentence on the slowest rotation that can be told from none."""
+def of_resolution(lowest: float, highest: float, labels: Sequence[str]) -> list[str]:
+    """Return a sentence on the slowest rotation that can be told from none, for lambda / FWHM between these."""
     if "vsini" not in labels:
         return []
-    width = C_KMS / resolution
+    widest, narrowest = f"{C_KMS / lowest:.1f}", f"{C_KMS / highest:.1f}"
+    width = narrowest if widest == narrowest else f"{narrowest} to {widest}"
+    where = "" if widest == narrowest else " at best"
     sentence = (
-        f"At R = {words.count(round(resolution))} a line is {width:.1f} km/s wide: v sin i below about {width / 2:.1f} "
-        f"km/s cannot be told from no rotation (and macroturbulence counts as rotation)."
+        f"At {words.resolution(lowest, highest)} a line is {width} km/s wide: v sin i below about "
+        f"{C_KMS / highest / 2:.1f} km/s{where} cannot be told from no rotation (and macroturbulence counts as "
+        f"rotation)."
     )
     return [sentence]
 

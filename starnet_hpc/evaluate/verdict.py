@@ -9,7 +9,7 @@ from starnet_hpc.evaluate.accuracy import Accuracy, measured
 from starnet_hpc.evaluate.inputs import Inputs
 from starnet_hpc.evaluate.residuals import share_of_std
 from starnet_hpc.evaluate.tables import Row, Table
-from starnet_hpc.evaluate.words import are, count, interval, listed, plain, quantity, sentence, with_error
+from starnet_hpc.evaluate.words import are, count, interval, listed, plain, quantity, resolution, sentence, with_error
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,7 @@ def _trained(inputs: Inputs) -> list[str]:
     made += f"{count(training.templates)} templates of a grid in {config.grid.format} format"
     made += ", and of linear mixtures between them." if training.store.has("draws/nodes") else "."
     seen = f"Instrument {instrument.name}: {low:.0f}–{high:.0f} Å in air, {count(pixels)} pixels, "
-    seen += (
-        f"R = {count(round(instrument.config.resolution))}; temperature- and pressure-sensitive lines in it: {lines}."
-    )
+    seen += f"{resolution(*instrument.resolution_range)}; temperature- and pressure-sensitive lines in it: {lines}."
     noise = f"S/N of the training spectra: {np.nanmin(training.snr):.0f} and more, "
     noise += f"half of them above {np.nanmedian(training.snr):.0f}."
     return [made, f"Trained ranges: {ranges}.", seen, noise]

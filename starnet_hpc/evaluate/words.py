@@ -35,6 +35,12 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def resolution(lowest: float, highest: float) -> str:
+    """Return what lambda / FWHM is, or the range it is in."""
+    low, high = count(round(lowest)), count(round(highest))
+    return f"R = {low}" if low == high else f"R = {low} to {high}"
+
+
 def number(value: float, digits: int = 3) -> str:
     """Return a number with that many significant digits (whole numbers are never cut), without an exponent."""
     if not math.isfinite(value):

@@ -17,7 +17,7 @@ from starnet_hpc.errors import (
 )
 from starnet_hpc.grids import GridReader, TemplateSource, TemplateSpectrum, reader_for
 from starnet_hpc.ingest.continuum import continuum_at, continuum_nodes
-from starnet_hpc.instruments import C_KMS
+from starnet_hpc.instruments import C_KMS, check_native
 
 UNUSABLE = (GridFormatError, CoverageError, ResolutionError, MissingInputError)
 """What one file alone can have wrong; anything else stops the stage whatever `grid.on_error` says."""
@@ -41,6 +41,10 @@ class Requirement:
     """Samples further apart than this cannot carry the instrument's resolution [km/s]."""
     labels: tuple[str, ...] = ()
     """Names of the labels that the grid varies."""
+    sharpest: tuple[float, float] = (0.0, 0.0)
+    """Wavelength [angstrom] of the instrument's highest lambda / FWHM, and that."""
+    resolution: float | None = None
+    """lambda / FWHM that the configuration says templates have already; None: what the files say."""
     cut: tuple[tuple[str, float, float], ...] = ()
     """Label, low, high: templates outside are left out."""
 
@@ -54,6 +58,8 @@ class Entry:
     """In the order of `Requirement.labels`."""
     step_kms: float = float("nan")
     """Finest step of the samples within the range [km/s]."""
+    resolution: float | None = None
+    """lambda / FWHM that it has already; None: as sharp as can be."""
     vmicro: float = float("nan")
     """Microturbulence, where the file says it [km/s]: no label, but templates that differ in it are no duplicates."""
     continuum: tuple[NDArray[np.float32], float] | None = field(default=None, compare=False)
@@ -115,6 +121,24 @@ def usable(entries: Sequence[Entry], *, skip: bool) -> tuple[list[Entry], list[E
     return list(good.values()), bad
 
 
+def native_resolution(entries: Sequence[Entry]) -> float | None:
+    """Return the lambda / FWHM that all templates have already; None if they are as sharp as can be.
+
+    Raises:
+        GridFormatError: they do not have the same.
+    """
+    first = entries[0]
+    for entry in entries:
+        if entry.resolution != first.resolution:
+            one, other = (f"{e.resolution:g}" if e.resolution else "no limit" for e in (first, entry))
+            raise GridFormatError(
+                f"{entry.source.path}: says that its resolution (lambda / FWHM) is {other}, but that of "
+                f"{first.source.name} is {one}; a grid has one: keep files of one resolution, or set grid.resolution "
+                f"to the one that all have in truth"
+            )
+    return first.resolution
+
+
 def advised(entry: Entry, introduction: str = "") -> StarnetError:
     """Return an entry's problem as an error, behind an introduction or else with the way to go on without the file."""
     advice = "" if introduction else "\n(with grid.on_error: skip such files are reported and left out)"
@@ -128,9 +152,12 @@ def _examine(reader: GridReader, source: TemplateSource, need: Requirement, step
         _refuse_treated(template, source)
         if any(not low <= template.labels[name] <= high for name, low, high in need.cut):
             return Entry(source, labels, inside_cut=False)
+        resolution = need.resolution or template.resolution
+        check_native(resolution, need.sharpest, str(source.path))
         vmicro = float(template.extra.get("vmicro", float("nan")))
         step = steps.finest(template.wavelength, source)
-        return Entry(source, labels, step, vmicro, continuum_at(template, continuum_nodes(need.low, need.high)))
+        continuum = continuum_at(template, continuum_nodes(need.low, need.high))
+        return Entry(source, labels, step, resolution, vmicro, continuum)
     except EmptyNodeError:
         return Entry(source, empty=True)
     except UNUSABLE as problem:

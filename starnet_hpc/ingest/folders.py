@@ -9,7 +9,8 @@ from starnet_hpc.config import ExperimentConfig, ExtraGrid, GridConfig
 from starnet_hpc.errors import ConfigError, GridFormatError, MissingInputError
 from starnet_hpc.grids import GridReader, TemplateSource, reader_for
 from starnet_hpc.ingest.census import Requirement
-from starnet_hpc.instruments import C_KMS, load_instrument
+from starnet_hpc.instruments import C_KMS, Instrument, check_native, load_instrument
+from starnet_hpc.kernels.broadening import COARSEST
 
 _SAMPLES_PER_FWHM = 2.0
 """Templates need at least this many samples a resolution element, as the sampling theorem asks."""
@@ -50,7 +51,9 @@ def grid_folders(config: ExperimentConfig) -> list[GridFolder]:
     """Return the grid's own folder, then the extra ones.
 
     Raises:
-        ConfigError: a cut names a label that the grid does not vary, or an extra folder's format varies others.
+        ConfigError: a cut names a label that the grid does not vary, an extra folder's format varies others, or
+            `grid.step_kms` is too large for the instrument.
+        ResolutionError: `grid.resolution` is below the instrument's.
     """
     grid = config.grid
     own = GridFolder("grid", grid.path, 1.0, _requirement(config, "grid", grid))
@@ -72,12 +75,14 @@ def needed_range(config: ExperimentConfig) -> tuple[float, float, float]:
     """Return the wavelengths that templates must cover [angstrom], and the largest step of their samples [km/s]."""
     instrument = load_instrument(config.instrument)
     low, high = instrument.template_range(vrad_max=config.augment.vrad_max, vsini_max=config.augment.vsini_max)
-    return low, high, C_KMS / instrument.config.resolution / _SAMPLES_PER_FWHM
+    return low, high, C_KMS / instrument.resolution_range[1] / _SAMPLES_PER_FWHM
 
 
 def _requirement(config: ExperimentConfig, key: str, grid: GridConfig | ExtraGrid) -> Requirement:
     """Return what a template of a folder must bring: wavelengths, sampling, and labels inside the cut."""
     low, high, largest_step = needed_range(config)
+    instrument = load_instrument(config.instrument)
+    _check_grid(config, instrument)
     with _told_by_key(key):
         labels = reader_for(grid.format).label_names(grid.path)
     cut = grid.cut.given()
@@ -88,7 +93,25 @@ def _requirement(config: ExperimentConfig, key: str, grid: GridConfig | ExtraGri
                 f"it varies {', '.join(labels)}"
             )
     ranges = tuple((name, *cut[name]) for name in sorted(cut))
-    return Requirement(grid.format, low, high, largest_step, labels, ranges)
+    return Requirement(
+        grid.format, low, high, largest_step, labels, instrument.sharpest, config.grid.resolution, ranges
+    )
+
+
+def _check_grid(config: ExperimentConfig, instrument: Instrument) -> None:
+    """Check that what the configuration says of all templates can do for the instrument.
+
+    Raises:
+        ConfigError: `grid.step_kms` is too large.
+        ResolutionError: `grid.resolution` is below the instrument's.
+    """
+    check_native(config.grid.resolution, instrument.sharpest, str(config.grid.path))
+    coarsest = COARSEST * instrument.narrowest_sigma_kms
+    if config.grid.step_kms is not None and config.grid.step_kms > coarsest:
+        raise ConfigError(
+            f"grid.step_kms: steps of {config.grid.step_kms:g} km/s cannot carry the resolution of {instrument.name}, "
+            f"lambda / FWHM = {instrument.resolution_range[1]:g}; {coarsest:.2f} km/s or less can"
+        )
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from starnet_hpc.errors import GridFormatError, InterruptedRunError, MissingInpu
 from starnet_hpc.grids import TemplateSource
 from starnet_hpc.grids.fitsfile import identity
 from starnet_hpc.grids.sampling import spread
-from starnet_hpc.ingest.census import Block, Census, Entry, Requirement, advised, usable
+from starnet_hpc.ingest.census import Block, Census, Entry, Requirement, advised, native_resolution, usable
 from starnet_hpc.ingest.continuum import ACCURACY, continuum_columns, continuum_nodes
 from starnet_hpc.ingest.folders import GridFolder, grid_folders, needed_range
 from starnet_hpc.ingest.medium import measured_offset, vacuum_warning
@@ -58,7 +58,7 @@ def ingest(config: ExperimentConfig, *, sample: int | None = None) -> Path:
         MissingInputError: a folder is not there, or holds no file of the format.
         GridFormatError: a file is not what the format promises (or is left out, see `grid.on_error`).
         CoverageError: a template does not cover the instrument's range plus margin.
-        ResolutionError: a template is too coarse for the instrument.
+        ResolutionError: a template is too coarse for the instrument, or has been smoothed more than it smooths.
         StoreMismatchError: the run directory holds a grid made from something else.
         InterruptedRunError: a signal asked to stop; finished shards are kept.
     """
@@ -117,7 +117,7 @@ def _recipe(
 def _settings(config: ExperimentConfig) -> dict[str, Any]:
     """Return the part of the recipe that is known without the files."""
     low, high, largest_step = needed_range(config)
-    grid = config.grid.model_dump(mode="json", include={"format", "cut", "on_error", "step_kms"})
+    grid = config.grid.model_dump(mode="json", include={"format", "cut", "on_error", "step_kms", "resolution"})
     extra = [folder.model_dump(mode="json", include={"format", "weight", "cut"}) for folder in config.grid.extra]
     return {
         "stage": f"ingest {_STAGE_FORMAT}",
@@ -229,7 +229,7 @@ def _write(
 ) -> None:
     """Write the store from the templates that the census found usable."""
     need = folders[0].need
-    native = min(entry.step_kms for entry in entries)
+    native, resolution = min(entry.step_kms for entry in entries), native_resolution(entries)
     wavelength = ln_uniform(need.low, need.high, config.grid.step_kms or native)
     ln_step = math.log(wavelength[-1] / wavelength[0]) / (wavelength.size - 1)
     labels = np.array([entry.labels for entry in entries], dtype=np.float64)
@@ -256,6 +256,7 @@ def _write(
             "ln_step": ln_step,
             "velocity_step_kms": C_KMS * ln_step,
             "native_step_kms": native,
+            "native_resolution": resolution,
             "line_offset_kms": offset,
             "summary": summary,
             "left_out": dict(left_out),
@@ -271,6 +272,8 @@ def _write(
     for k, folder in enumerate(folders[1:], start=1):
         count = sum(entry.folder == k for entry in entries)
         log.info("%d of them from %s, each used %g times as often as the others", count, folder.path, folder.weight)
+    if resolution is not None:
+        log.info("templates have been smoothed to lambda / FWHM = %g already", resolution)
     log.info("finest native step %.3f km/s, step of the store %.3f km/s", native, C_KMS * ln_step)
     log.info("%s: %d x %d samples, %.2f to %.2f A", build.path, len(names), wavelength.size, need.low, need.high)
 

@@ -4,6 +4,7 @@ from starnet_hpc.instruments.continuum import CONTINUUM_SETTINGS, Continuum, con
 from starnet_hpc.instruments.instrument import Instrument, build_instrument, load_instrument, shipped_instruments
 from starnet_hpc.instruments.listing import details, overview
 from starnet_hpc.instruments.pixels import C_KMS
+from starnet_hpc.instruments.resolving import check_native
 
 __all__ = [
     "CONTINUUM_SETTINGS",
@@ -11,6 +12,7 @@ __all__ = [
     "Continuum",
     "Instrument",
     "build_instrument",
+    "check_native",
     "continuum_for",
     "details",
     "load_instrument",

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from starnet_hpc.config import InstrumentConfig, check, read_yaml
 from starnet_hpc.config.spectra import is_list_name
 from starnet_hpc.errors import ConfigError
 from starnet_hpc.instruments.pixels import C_KMS, arm_pixels
+from starnet_hpc.instruments.resolving import check_table, line_spread
 from starnet_hpc.instruments.windows import Intervals, windows_in_range
 from starnet_hpc.kernels.continuum import LEAST_PIXELS
+from starnet_hpc.kernels.linespread import LineSpread, sigma_kms
 
-_FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 _SHIPPED = Path(__file__).parent / "data"
 _EDGE_SIGMAS = 6.0
 """The margin around the instrument's range holds the line spread function out to this many sigmas."""
@@ -39,6 +41,8 @@ class Instrument:
     """Windows [angstrom, air] set to zero for the network."""
     arm_recipes: tuple[dict[str, Any], ...]
     """What the pixels of each arm are a function of, as plain values."""
+    arms: tuple[tuple[slice, LineSpread], ...]
+    """The pixels of each arm, and its line spread function, constant beyond the centres of its outer pixels."""
     remarks: tuple[str, ...] = ()
     """How files of pixel centres were read."""
 
@@ -47,10 +51,32 @@ class Instrument:
         """Name of the instrument."""
         return self.config.name
 
+    @cached_property
+    def resolution(self) -> NDArray[np.float64]:
+        """Resolving power lambda / FWHM of each pixel [pixels]."""
+        return np.concatenate([spread.resolution(self.wavelength[part]) for part, spread in self.arms])
+
     @property
-    def sigma_kms(self) -> float:
-        """Standard deviation of the Gaussian line spread function [km/s]."""
-        return float(C_KMS / self.config.resolution / _FWHM_PER_SIGMA)
+    def resolution_range(self) -> tuple[float, float]:
+        """Lowest and highest lambda / FWHM of its pixels."""
+        spreads = [spread for _, spread in self.arms]
+        return min(spread.lowest for spread in spreads), max(spread.highest for spread in spreads)
+
+    @property
+    def narrowest_sigma_kms(self) -> float:
+        """Smallest standard deviation of the Gaussian line spread function [km/s]."""
+        return sigma_kms(self.resolution_range[1])
+
+    @property
+    def widest_sigma_kms(self) -> float:
+        """Largest standard deviation of the Gaussian line spread function [km/s]."""
+        return sigma_kms(self.resolution_range[0])
+
+    @property
+    def sharpest(self) -> tuple[float, float]:
+        """Wavelength [angstrom] of its highest lambda / FWHM, and that."""
+        points = [point for _, spread in self.arms for point in spread.points]
+        return max(points, key=lambda point: point[1])
 
     def inside(self, windows: tuple[tuple[float, float], ...]) -> NDArray[np.bool_]:
         """Return which pixels have their centre inside one of the windows (angstrom) [pixels]."""
@@ -69,7 +95,7 @@ class Instrument:
 
     def template_range(self, *, vrad_max: float, vsini_max: float) -> tuple[float, float]:
         """Return the wavelengths [angstrom] that a template must cover to be shifted and broadened (both in km/s)."""
-        reach = (vrad_max + vsini_max + self.config.margin_kms + _EDGE_SIGMAS * self.sigma_kms) / C_KMS
+        reach = (vrad_max + vsini_max + self.config.margin_kms + _EDGE_SIGMAS * self.widest_sigma_kms) / C_KMS
         return float(self.lower[0] * (1.0 - reach)), float(self.upper[-1] * (1.0 + reach))
 
     def check_segments(self, width: float) -> None:
@@ -115,7 +141,8 @@ def build_instrument(config: InstrumentConfig) -> Instrument:
     """Return the pixels and windows of a described instrument.
 
     Raises:
-        ConfigError: arms overlap or are out of order; or a file that the description names is not what it should be.
+        ConfigError: arms overlap or are out of order; the table of resolutions belongs to other wavelengths or is too
+            steep; or a file that the description names is not what it should be.
     """
     try:
         arms = [arm_pixels(arm) for arm in config.arms]
@@ -129,8 +156,11 @@ def build_instrument(config: InstrumentConfig) -> Instrument:
         low, high = float(arms[0].lower[0]), float(arms[-1].upper[-1])
         strong = windows_in_range("strong_lines", config.strong_lines, low, high)
         telluric = windows_in_range("tellurics", config.tellurics, low, high)
+        spreads = [line_spread(config.resolution, arm.centre) for arm in arms]
+        check_table(config.resolution, float(arms[0].centre[0]), float(arms[-1].centre[-1]), spreads)
     except ConfigError as error:
         raise ConfigError(f"instrument {config.name}: {error}") from None
+    ends = np.cumsum([0, *(arm.centre.size for arm in arms)]).tolist()
     return Instrument(
         config,
         np.concatenate([arm.centre for arm in arms]),
@@ -139,6 +169,7 @@ def build_instrument(config: InstrumentConfig) -> Instrument:
         strong,
         telluric,
         tuple(arm.recipe for arm in arms),
+        tuple((slice(*part), spread) for part, spread in zip(pairwise(ends), spreads, strict=True)),
         tuple(arm.remark for arm in arms if arm.remark),
     )
 

@@ -41,7 +41,7 @@ def details(choice: str) -> list[str]:
     instrument = build_instrument(read_description(Path(choice)))
     lines = [
         f"{instrument.name}: {instrument.config.description}".rstrip(": "),
-        f"R = {instrument.config.resolution:g}",
+        f"R = {_resolution(instrument)}",
     ]
     breaks = np.flatnonzero(instrument.lower[1:] != instrument.upper[:-1]) + 1
     starts = [0, *breaks.tolist()]
@@ -64,7 +64,7 @@ def _row(instrument: Instrument) -> tuple[str, ...]:
         f"{instrument.wavelength[0]:.0f}-{instrument.wavelength[-1]:.0f}",
         str(len(instrument.config.arms)),
         f"{instrument.wavelength.size:,}",
-        f"{instrument.config.resolution:g}",
+        _resolution(instrument),
         _span(_samples(instrument)),
         f"{len(instrument.strong_windows)} ({100 * instrument.strong_lines().mean():.0f} %)",
         f"{len(instrument.telluric_windows)} ({100 * instrument.tellurics().mean():.0f} %)",
@@ -74,7 +74,12 @@ def _row(instrument: Instrument) -> tuple[str, ...]:
 
 def _samples(instrument: Instrument) -> NDArray[np.float64]:
     """Return how many pixels wide a resolution element is [pixels]."""
-    return instrument.wavelength / instrument.config.resolution / (instrument.upper - instrument.lower)
+    return instrument.wavelength / instrument.resolution / (instrument.upper - instrument.lower)
+
+
+def _resolution(instrument: Instrument) -> str:
+    low, high = (f"{value:.0f}" for value in instrument.resolution_range)
+    return low if low == high else f"{low}-{high}"
 
 
 def _span(values: NDArray[np.float64], unit: str = "") -> str:

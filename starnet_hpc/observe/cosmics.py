@@ -25,6 +25,8 @@ _SMALLEST = 0.02
 the highest S/N have corners of such a size where a pipeline interpolated."""
 _SHARPEST = 0.9
 """Widths of features, over that of the line spread function, that are still taken for real: it is never quite known."""
+_WIDTHS = 17
+"""Widths of the line spread function that the sharpest feature is worked out for; others lie between."""
 _BLOCK = 1024
 """Pixels over which the noise is taken as constant."""
 _MAD_TO_SIGMA = 1.482602
@@ -34,7 +36,7 @@ _EDGE = 1
 """Pixels on each side of a spike that go with it."""
 
 
-def cosmic_spikes(flux: _F8, usable: NDArray[np.bool_], fwhm: float) -> NDArray[np.bool_]:
+def cosmic_spikes(flux: _F8, usable: NDArray[np.bool_], fwhm: _F8 | float) -> NDArray[np.bool_]:
     """Return which pixels [n] a cosmic particle has spoilt, with a pixel on each side.
 
     Pixels are judged whose neighbours up to four away are all usable.
@@ -42,14 +44,16 @@ def cosmic_spikes(flux: _F8, usable: NDArray[np.bool_], fwhm: float) -> NDArray[
     Args:
         flux: mean flux in pixels that follow each other [n], any unit.
         usable: pixels [n] that are not bad or missing for another reason.
-        fwhm: full width at half maximum of the line spread function, in pixels.
+        fwhm: full width at half maximum of the line spread function, in pixels: everywhere the same, or of each [n].
     """
     hit = np.zeros(flux.size, dtype=bool)
     if flux.size <= 2 * _REACH:
         return hit
     judged: NDArray[np.bool_] = np.all(np.lib.stride_tricks.sliding_window_view(usable, 2 * _REACH + 1), axis=1)
     clean = _bridged(flux, usable)
-    allowed = _sharpest_feature(fwhm)
+    widths = np.broadcast_to(np.asarray(fwhm, dtype=np.float64), flux.shape)
+    allowed = _sharpest_features(widths, judged)
+    reach = np.maximum(np.rint(widths), _REACH).astype(np.int64) + _REACH
     for _ in range(_ROUNDS):
         expected = _parabola(clean)
         above = clean[_REACH:-_REACH] - expected
@@ -57,8 +61,8 @@ def cosmic_spikes(flux: _F8, usable: NDArray[np.bool_], fwhm: float) -> NDArray[
         candidate = judged & ~hit[_REACH:-_REACH] & (above > _SIGMAS * noise)
         # A strong spike bends the parabolas of pixels that it is a node of: only the highest is believed in a round.
         found = np.flatnonzero(candidate & (above >= _highest_around(np.where(hit[_REACH:-_REACH], 0.0, above))))
-        contrast = _contrast(clean, usable, found + _REACH, max(round(fwhm), _REACH) + _REACH)
-        found = found[above[found] > np.hypot(_SIGMAS * noise[found], allowed * contrast)]
+        contrast = _contrast(clean, usable, found + _REACH, reach[found + _REACH])
+        found = found[above[found] > np.hypot(_SIGMAS * noise[found], allowed[found] * contrast)]
         if found.size == 0:
             break
         hit[found + _REACH] = True
@@ -115,6 +119,13 @@ def _scatter(above: _F8, judged: NDArray[np.bool_]) -> _F8:
     return noise
 
 
+def _sharpest_features(fwhm: _F8, judged: NDArray[np.bool_]) -> _F8:
+    """Return `_sharpest_feature` for the pixels that are judged [n - 2 reach], from the widths at all [n]."""
+    widths = np.where(judged, fwhm[_REACH:-_REACH], np.median(fwhm))
+    nodes = np.linspace(widths.min(), widths.max(), _WIDTHS)
+    return np.interp(widths, nodes, [_sharpest_feature(float(node)) for node in nodes])
+
+
 def _sharpest_feature(fwhm: float) -> float:
     """Return how far a Gaussian of depth or height 1 can stand off from the parabola."""
     sigma = _SHARPEST * fwhm / np.sqrt(8.0 * np.log(2.0))
@@ -128,12 +139,13 @@ def _sharpest_feature(fwhm: float) -> float:
     return float(np.abs(profile(0.0) - expected).max())
 
 
-def _contrast(flux: _F8, usable: NDArray[np.bool_], places: NDArray[np.int64], reach: int) -> _F8:
-    """Return highest less lowest usable flux within `reach` of each place, the place and its neighbours left out."""
-    if places.size == 0:
-        return np.zeros(0)
-    padded = np.pad(np.where(usable, flux, np.nan), reach, constant_values=np.nan)
-    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)[places]
-    around[:, reach - 1 : reach + 2] = np.nan
-    contrast: _F8 = np.nanmax(around, axis=1) - np.nanmin(around, axis=1)
+def _contrast(flux: _F8, usable: NDArray[np.bool_], places: NDArray[np.int64], reaches: NDArray[np.int64]) -> _F8:
+    """Return highest less lowest usable flux within reach of each place, the place and its neighbours left out."""
+    contrast = np.zeros(places.size)
+    for reach in np.unique(reaches).tolist():
+        here = reaches == reach
+        padded = np.pad(np.where(usable, flux, np.nan), reach, constant_values=np.nan)
+        around = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)[places[here]]
+        around[:, reach - 1 : reach + 2] = np.nan
+        contrast[here] = np.nanmax(around, axis=1) - np.nanmin(around, axis=1)
     return contrast

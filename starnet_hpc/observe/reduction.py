@@ -19,6 +19,8 @@ MAX_BAD_SHARE = 0.25
 """A pixel of which more than this share rests on bad or missing observed pixels is masked."""
 _SAMPLES_PER_FWHM = 2.0
 """Observed spectra need at least this many pixels a resolution element, as the sampling theorem asks."""
+_STRETCH = 128
+"""Observed pixels in a stretch whose typical width must not be too large."""
 _PARTIAL = 0.1
 """Share of masked pixels above which a row is flagged: training masks at most a tenth."""
 _MARGIN = 8
@@ -100,19 +102,28 @@ class Reduction:
                 f"{spectrum.source}: covers {spectrum.wavelength[0]:.1f} to {spectrum.wavelength[-1]:.1f} A, nothing "
                 f"of the instrument's {low:.1f} to {high:.1f} A; is it another arm, or another instrument?"
             )
-        step = float(np.median(np.diff(wavelength) / wavelength[:-1])) * C_KMS
-        needed = C_KMS / self.instrument.config.resolution / _SAMPLES_PER_FWHM
-        if step > needed:
-            raise ResolutionError(
-                f"{spectrum.source}: pixels are {step:.2f} km/s wide, but the instrument's resolution needs "
-                f"{needed:.2f} km/s or less; observe with a matching instrument in the configuration"
-            )
+        self._check_widths(wavelength, spectrum.source)
         flux, error = spectrum.flux[start:stop], None
         bad = spectrum.bad[start:stop] | ~np.isfinite(flux)
         if spectrum.error is not None:
             error = spectrum.error[start:stop]
             bad = bad | ~(error > 0)  # NaN, too
         return replace(spectrum, wavelength=wavelength, flux=flux, error=error, bad=bad)
+
+    def _check_widths(self, wavelength: NDArray[np.float64], source: str) -> None:
+        """Raise if pixels [n, angstrom] are too wide for the resolution, somewhere along a whole stretch of them."""
+        step = C_KMS * np.diff(wavelength) / wavelength[:-1]
+        resolution = np.interp(wavelength[:-1], self.instrument.wavelength, self.instrument.resolution)
+        needed = C_KMS / resolution / _SAMPLES_PER_FWHM
+        # Medians of stretches, since one wide step is a gap.
+        stretches = np.array_split(np.arange(step.size), max(1, step.size // _STRETCH))
+        worst = max(stretches, key=lambda part: float(np.median(step[part] / needed[part])))
+        if np.median(step[worst] / needed[worst]) > 1.0:
+            raise ResolutionError(
+                f"{source}: pixels at {np.median(wavelength[worst]):.1f} A are {np.median(step[worst]):.2f} km/s wide, "
+                f"but the instrument's resolution needs {np.median(needed[worst]):.2f} km/s or less; observe with a "
+                f"matching instrument in the configuration"
+            )
 
     def _on_pixels(
         self, observed: ObservedSpectrum, cosmics: bool
@@ -125,8 +136,10 @@ class Reduction:
         hits = 0
         if cosmics:
             # Before rebinning, where a particle's one or two pixels are still one or two.
-            width = float(np.median(np.diff(observed.wavelength) / observed.wavelength[:-1]))
-            hit = cosmic_spikes(flux, ~bad, 1.0 / self.instrument.config.resolution / width)
+            fwhm = np.ones(flux.size)  # of gaps, whatever it may be
+            resolution = np.interp(observed.wavelength, self.instrument.wavelength, self.instrument.resolution)
+            fwhm[place] = observed.wavelength / resolution / np.diff(edges)[place]
+            hit = cosmic_spikes(flux, ~bad, fwhm)
             hits = int(np.count_nonzero(hit))
             bad |= hit
         mean, share = rebin(edges, flux, bad, self.instrument.lower, self.instrument.upper)

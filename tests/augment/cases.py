@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 
 from starnet_hpc.augment.draws import SPLITS
 from starnet_hpc.config import ExperimentConfig
@@ -52,12 +53,13 @@ def write_grid(
     form: Form | None = None,
     continuum: float = 0.0,
     continuum_unknown: int = 0,
+    native: float | None = None,
 ) -> None:
     """Write the `grid.zarr` of an experiment: lines with depths that depend on the labels, on a sloping continuum.
 
     `twins` templates each have the same labels, as in a grid with several microturbulences. `form` is another formula.
     The grid knows `continuum` times its true continuum, unless that is 0, but not of the first `continuum_unknown`
-    templates.
+    templates. `native` is the resolution (lambda / FWHM) that they have been smoothed to.
     """
     claim(config)
     wavelength = np.exp(np.linspace(np.log(low), np.log(high), 3000))  # steps of 1 km/s
@@ -77,10 +79,13 @@ def write_grid(
         layout=layout,
         wavelength=wavelength,
         columns=columns,
-        attributes={"label_names": list(LABELS), "format": "intrigoss"},
+        attributes={"label_names": list(LABELS), "format": "intrigoss", "native_resolution": native},
     ) as build:
         for shard in build.missing():
             flux = np.stack([scale * (form or closed_form)(wavelength, labels[row]) for row in layout.rows_of(shard)])
+            if native is not None:
+                steps = 1.0 / native / np.sqrt(8 * np.log(2)) / np.log(wavelength[1] / wavelength[0])
+                flux = gaussian_filter1d(flux, steps, mode="nearest", truncate=8.0)
             write_shard(build.path, layout, build.recipe_digest, shard, flux.astype(np.float32), {})
         build.finalise()
 

@@ -47,7 +47,7 @@ def test_spectra_are_those_of_their_labels_where_fluxes_are_linear_in_them(tmp_p
     augment(config)
     store, instrument = opened(config, "train"), load_instrument(config.instrument)
     grid = open_store(config.store("grid"), made_by="ingest").wavelength
-    forward = ForwardModel(grid, instrument.lower, instrument.upper, instrument.sigma_kms)
+    forward = ForwardModel(grid, instrument.lower, instrument.upper, instrument.arms)
     labels, epsilon = store.column("labels").astype(float), store.column("draws/epsilon")
     for row in range(0, 96, 7):
         exact = linear_form(grid, labels[row, :4]).astype(np.float32)

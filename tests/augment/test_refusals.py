@@ -9,7 +9,14 @@ import pytest
 from starnet_hpc.augment import augment
 from starnet_hpc.augment.shards import stored
 from starnet_hpc.config import ExperimentConfig
-from starnet_hpc.errors import CoverageError, GridFormatError, MissingInputError, StarnetError, StoreMismatchError
+from starnet_hpc.errors import (
+    CoverageError,
+    GridFormatError,
+    MissingInputError,
+    ResolutionError,
+    StarnetError,
+    StoreMismatchError,
+)
 from starnet_hpc.stores import building, is_complete, open_store
 from tests.augment.cases import INSTRUMENT, TEMPLATES, experiment, write_grid
 
@@ -31,12 +38,41 @@ def test_templates_that_are_too_short_are_refused_with_the_range_that_is_needed(
     assert not config.store("train").exists()
 
 
-def test_templates_that_just_cover_the_range_give_the_same_spectra_as_wider_ones(tmp_path: Path) -> None:
+def test_templates_smoother_than_the_instrument_are_refused(tmp_path: Path) -> None:
+    config = experiment(tmp_path / "run", instrument={**INSTRUMENT, "resolution": [[5150, 20_000], [5180, 22_000]]})
+    write_grid(config, native=21_000.0)
+    with pytest.raises(ResolutionError, match=r"grid\.zarr: .* = 21000 already .* has 22000 at 5180\.00 A .* sharper"):
+        augment(config)
+    assert not config.store("train").exists()
+
+
+@pytest.mark.parametrize(("stored", "said"), [(None, "without limit"), (30_000.0, "30000.0")])
+def test_a_grid_made_for_another_native_resolution_is_refused(tmp_path: Path, stored: float | None, said: str) -> None:
+    grid = {"format": "intrigoss", "path": str(tmp_path), "resolution": 40_000}
+    config = experiment(tmp_path / "run", grid=grid)
+    write_grid(config, native=stored)
+    with pytest.raises(StoreMismatchError, match=f"of resolution {said}, but grid.resolution is 40000; remove"):
+        augment(config)
+
+
+def test_templates_too_coarse_for_the_sharpest_pixels_are_refused(tmp_path: Path) -> None:
+    config = experiment(tmp_path / "run", instrument={**INSTRUMENT, "resolution": [[5150, 100_000], [5190, 160_000]]})
+    write_grid(config)
+    with pytest.raises(ResolutionError, match=r"steps of 1\.04 km/s, but small needs 0\.9\d km/s or less; ingest"):
+        augment(config)
+
+
+@pytest.mark.parametrize("resolution", [20_000, [[5150, 23_000], [5189, 20_000]]])
+def test_templates_that_just_cover_the_range_give_the_same_spectra_as_wider_ones(
+    tmp_path: Path, resolution: Any
+) -> None:
     """The range that is asked for leaves no edge effects, at the largest velocities either."""
     flux = []
     for limits in ({"low": 5145.87, "high": 5194.11}, {}):
         config = experiment(
-            tmp_path / f"run{len(flux)}", augment={"noise_max": 0.0, "continuum": "none", "dtype": "float32"}
+            tmp_path / f"run{len(flux)}",
+            augment={"noise_max": 0.0, "continuum": "none", "dtype": "float32"},
+            instrument={**INSTRUMENT, "resolution": resolution},
         )
         write_grid(config, **limits)
         augment(config)

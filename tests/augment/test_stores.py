@@ -14,7 +14,7 @@ from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import StoreMismatchError
 from starnet_hpc.instruments import load_instrument
 from starnet_hpc.stores import open_store
-from tests.augment.cases import LABELS, experiment, flux, same_stores, write_grid
+from tests.augment.cases import INSTRUMENT, LABELS, experiment, flux, same_stores, write_grid
 
 
 def column(config: ExperimentConfig, split: str, name: str) -> np.ndarray:
@@ -52,6 +52,27 @@ def test_a_row_is_the_same_in_a_larger_store(finished_run: ExperimentConfig, tmp
     same = np.flatnonzero(column(config, "train", "template") == column(finished_run, "train", "template")[:32])
     assert same.size
     assert np.array_equal(flux(config, "train")[same], flux(finished_run, "train")[same])
+
+
+@pytest.mark.parametrize("resolution", [20_000, [[5150, 20_000], [5190, 26_000]]])
+@pytest.mark.parametrize("native", [60_000.0, 26_000.0])
+def test_templates_that_were_smoothed_before_give_the_same_spectra(
+    tmp_path: Path, resolution: object, native: float
+) -> None:
+    seen = []
+    for known in (None, native):
+        config = experiment(
+            tmp_path / str(known),
+            augment={"continuum": "none", "dtype": "float32", "noise_max": 0.0, "n_train": 32},
+            instrument={**INSTRUMENT, "resolution": resolution},
+        )
+        write_grid(config, native=known)
+        augment(config)
+        seen.append(flux(config, "train"))
+    # Fluxes of 0.1 to 2 of lines with sigmas of 3 to 4 steps; SciPy's Gaussian knows no margin at the template's ends.
+    np.testing.assert_allclose(*seen, atol=2e-5)
+    recipe = open_store(config.store("train"), made_by="augment").attributes["recipe"]
+    assert recipe["native_resolution"] == native
 
 
 def test_no_two_rows_are_alike_even_of_the_same_template(finished_run: ExperimentConfig) -> None:

@@ -15,13 +15,16 @@ intervals = st.tuples(finite, finite).filter(lambda pair: pair[0] < pair[1]).map
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
 
 cuts = st.dictionaries(st.sampled_from(["teff", "logg", "feh", "afe"]), intervals)
+tables = st.lists(st.floats(101, 500_000), min_size=1, max_size=4).map(
+    lambda values: [[5000.0 + k, value] for k, value in enumerate(values)]
+)
 instruments = st.one_of(
     st.sampled_from(["uves_4835_5395"]),
     st.fixed_dictionaries(
         {
             "name": st.from_regex(r"[A-Za-z0-9_.-]+", fullmatch=True),
             "arms": st.just([ARM]),
-            "resolution": st.floats(101, 500_000),
+            "resolution": st.one_of(st.floats(101, 500_000), tables),
         },
         optional={"description": texts, "strong_lines": st.lists(intervals, max_size=3)},
     ),

@@ -24,8 +24,14 @@ def test_a_line_in_a_gap_between_arms_is_not_seen() -> None:
 
 def test_nothing_is_said_of_labels_that_are_not_predicted() -> None:
     assert limits.of_wavelengths(6000, 6150, ["feh"], 0.0) == []
-    assert limits.of_resolution(47000, ["teff"]) == []
+    assert limits.of_resolution(47000, 47000, ["teff"]) == []
 
 
 def test_slow_rotation_is_half_a_line_width() -> None:
-    assert "6.4 km/s wide" in limits.of_resolution(47000, ["vsini"])[0]
+    said = limits.of_resolution(47000, 47000, ["vsini"])[0]
+    assert "At R = 47,000 a line is 6.4 km/s wide: v sin i below about 3.2 km/s cannot" in said
+
+
+def test_where_resolution_varies_both_ends_are_told() -> None:
+    said = limits.of_resolution(20000, 47000, ["vsini"])[0]
+    assert "At R = 20,000 to 47,000 a line is 6.4 to 15.0 km/s wide: v sin i below about 3.2 km/s at best" in said

@@ -1,5 +1,6 @@
 """What a user may get wrong: each fault has one message that names it, and leaves nothing that looks finished."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from starnet_hpc.grids.intrigoss import Intrigoss
 from starnet_hpc.ingest import ingest, shards
 from starnet_hpc.stores import is_complete, open_store
 from tests.grids.templates import template
-from tests.ingest.cases import experiment, write_grid
+from tests.ingest.cases import INSTRUMENT, experiment, write_grid
 
 
 @pytest.fixture
@@ -104,6 +105,52 @@ def test_templates_must_be_sampled_finely_enough(tmp_path: Path) -> None:
     write_intrigoss(folder, template(step=0.2))
     with pytest.raises(ResolutionError, match=r"km/s apart.*needs steps of 7\.49 km/s or less"):
         ingest(experiment(tmp_path))
+
+
+def test_steps_must_be_fine_enough_where_the_instrument_is_sharpest(tmp_path: Path, grid: list[Path]) -> None:
+    instrument = {**INSTRUMENT, "resolution": [[5150.0, 40_000], [5171.0, 60_000]]}
+    with pytest.raises(ResolutionError, match=r"needs steps of 2\.50 km/s or less"):
+        ingest(experiment(tmp_path, instrument=instrument))
+    with pytest.raises(ConfigError, match=r"grid\.step_kms: steps of 8 km/s cannot .* = 20000; 7\.64 km/s or less can"):
+        ingest(experiment(tmp_path, grid={"step_kms": 8.0}))
+
+
+def test_templates_smoother_than_the_instrument_are_refused_before_any_is_read(tmp_path: Path) -> None:
+    said = r"grid: templates have been smoothed to lambda / FWHM = 15000 already .* has 20000 at 5150\.00 A"
+    with pytest.raises(ResolutionError, match=said):
+        ingest(experiment(tmp_path, grid={"resolution": 15_000}))
+
+
+def say_resolution(monkeypatch: pytest.MonkeyPatch, said: Callable[[str], float | None]) -> None:
+    """Have the reader tell templates' resolutions by the names of their files."""
+    read = Intrigoss.read
+    monkeypatch.setattr(
+        Intrigoss, "read", lambda self, *asked: replace(read(self, *asked), resolution=said(asked[0].path.name))
+    )
+
+
+def test_a_smooth_file_among_sharp_ones_is_named_and_can_be_skipped(
+    tmp_path: Path, grid: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say_resolution(monkeypatch, lambda name: 15_000.0 if name == grid[5].name else None)
+    with pytest.raises(ResolutionError, match=rf"{grid[5].name}: .* = 15000 already[\s\S]*grid\.on_error: skip"):
+        ingest(experiment(tmp_path))
+    store = open_store(ingest(experiment(tmp_path, grid={"on_error": "skip"})), made_by="ingest")
+    assert list(store.attributes["left_out"]) == [grid[5].name]
+    assert store.attributes["native_resolution"] is None
+
+
+def test_templates_of_one_grid_have_one_resolution(
+    tmp_path: Path, grid: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = max(path.name for path in grid)
+    say_resolution(monkeypatch, lambda name: 30_000.0 if name == last else 25_000.0)
+    with pytest.raises(
+        GridFormatError, match=rf"{last}: says .* is 30000, but that of .* is 25000; .* grid\.resolution"
+    ):
+        ingest(experiment(tmp_path, grid={"on_error": "skip"}))
+    store = open_store(ingest(experiment(tmp_path, grid={"resolution": 40_000})), made_by="ingest")
+    assert store.attributes["native_resolution"] == 40_000.0
 
 
 def test_a_gap_inside_the_range_is_found(tmp_path: Path) -> None:

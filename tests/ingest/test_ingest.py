@@ -1,5 +1,6 @@
 """From files to `grid.zarr`: what is in it, that it does not depend on how it was made, and that reruns are right."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import zarr
 
 from starnet_hpc.errors import InterruptedRunError, MissingInputError, StoreMismatchError
 from starnet_hpc.grids import TemplateSource, TemplateSpectrum, reader_for, write_intrigoss
+from starnet_hpc.grids.intrigoss import Intrigoss
 from starnet_hpc.ingest import ingest, shards
 from starnet_hpc.ingest.stage import ln_uniform
 from starnet_hpc.instruments import C_KMS, load_instrument
@@ -196,6 +198,21 @@ def test_a_grid_that_was_purged_before_its_store_was_finished_is_missed(
         file.unlink()
     with pytest.raises(MissingInputError, match="holds no FITS file"):
         ingest(config)
+
+
+def test_the_resolution_that_templates_have_is_kept_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_grid(tmp_path / "grid")
+    sharp = ingest(experiment(tmp_path))
+    assert opened(sharp).attributes["native_resolution"] is None
+    with pytest.raises(StoreMismatchError, match=r"grid\.resolution: null -> 40000"):
+        ingest(experiment(tmp_path, grid={"resolution": 40_000}))
+    given = ingest(experiment(tmp_path, run="given", grid={"resolution": 40_000}))
+    assert opened(given).attributes["native_resolution"] == 40_000.0
+    read = Intrigoss.read
+    monkeypatch.setattr(
+        Intrigoss, "read", lambda self, *asked: dataclasses.replace(read(self, *asked), resolution=30_000.0)
+    )
+    assert opened(ingest(experiment(tmp_path, run="said"))).attributes["native_resolution"] == 30_000.0
 
 
 def test_an_interrupted_store_is_finished_as_if_nothing_had_been(

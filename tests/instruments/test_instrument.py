@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from starnet_hpc.config import InstrumentConfig
-from starnet_hpc.errors import ConfigError
-from starnet_hpc.instruments import C_KMS, build_instrument, load_instrument
+from starnet_hpc.errors import ConfigError, ResolutionError
+from starnet_hpc.instruments import C_KMS, build_instrument, check_native, load_instrument
 
 
 def instrument(*arms: dict[str, Any], **more: Any) -> InstrumentConfig:
@@ -114,15 +114,75 @@ def test_windows_hold_the_pixels_whose_centre_is_inside() -> None:
 
 def test_sigma_belongs_to_the_resolution() -> None:
     built = build_instrument(instrument(LINEAR, resolution=47_000))
-    assert built.sigma_kms * np.sqrt(8 * np.log(2)) == pytest.approx(C_KMS / 47_000)
+    assert built.narrowest_sigma_kms * np.sqrt(8 * np.log(2)) == pytest.approx(C_KMS / 47_000)
+    assert built.widest_sigma_kms == built.narrowest_sigma_kms
+
+
+def test_resolution_may_be_a_table_linear_between_its_points_and_constant_beyond() -> None:
+    built = build_instrument(instrument(LINEAR, resolution=[[5002, 20_000], [5006, 21_000]]))
+    at = dict(zip(built.wavelength.round(2).tolist(), built.resolution.tolist(), strict=True))
+    assert (at[5000.0], at[5002.0], at[5004.0], at[5009.0]) == pytest.approx((20_000, 20_000, 20_500, 21_000))
+    assert built.resolution_range == (20_000, 21_000)
+    assert built.sharpest == (5006.0, 21_000)
+    assert C_KMS / built.widest_sigma_kms == pytest.approx(20_000 * np.sqrt(8 * np.log(2)))
+
+
+def test_of_a_table_only_the_pixels_part_counts() -> None:
+    built = build_instrument(instrument(LINEAR, resolution=[[4000, 1000], [6000, 101_000]]))
+    assert built.resolution_range == pytest.approx((51_000, 51_000 + 50 * 9.95))
+    assert built.sharpest[0] == pytest.approx(5009.95)
+
+
+def test_resolution_may_jump_between_arms() -> None:
+    second = {"start": 5010.0, "step": 0.05, "count": 200}
+    table = [[5000, 20_000], [5009.95, 20_000], [5010.0, 47_000], [5020, 47_000]]
+    built = build_instrument(instrument(LINEAR, second, resolution=table))
+    np.testing.assert_array_equal(built.resolution, np.repeat([20_000.0, 47_000.0], 200))
+    assert [(part, spread.lowest, spread.highest) for part, spread in built.arms] == [
+        (slice(0, 200), 20_000, 20_000),
+        (slice(200, 400), 47_000, 47_000),
+    ]
+
+
+@pytest.mark.parametrize("table", [[[500.0, 20_000], [501.0, 21_000]], [[5009.96, 20_000], [5100, 21_000]]])
+def test_a_table_for_other_wavelengths_is_refused(table: list[list[float]]) -> None:
+    with pytest.raises(ConfigError, match=r"resolution is given for .* but the pixels lie at 5000\.00 to 5009\.95 A"):
+        build_instrument(instrument(LINEAR, resolution=table))
+
+
+def test_a_jump_within_an_arm_is_refused() -> None:
+    table = [[5004.0, 20_000], [5004.2, 47_000]]
+    with pytest.raises(
+        ConfigError, match=r"from 20000 at 5004\.000 A to 47000 at 5004\.200 A, by more than 1 % within"
+    ):
+        build_instrument(instrument(LINEAR, resolution=table))
+
+
+@pytest.mark.parametrize("resolution", [None, 500_000.0, 47_000.0, 47_000.0 * (1 - 1e-12)])
+def test_templates_as_sharp_as_the_instrument_will_do(resolution: float | None) -> None:
+    check_native(resolution, build_instrument(instrument(LINEAR, resolution=47_000)).sharpest, "grid")
+
+
+@pytest.mark.parametrize("resolution", [46_999.0, 0.0, float("nan")])
+def test_smoother_templates_are_refused_with_both_resolutions_and_the_place(resolution: float) -> None:
+    built = build_instrument(instrument(LINEAR, resolution=[[5000, 46_000], [5005, 47_000], [5010, 46_000]]))
+    with pytest.raises(ResolutionError, match=rf"grid: .* = {resolution:g} already .* 47000 at 5005\.00 A .* sharper"):
+        check_native(resolution, built.sharpest, "grid")
 
 
 def test_templates_must_reach_beyond_the_pixels_by_shift_rotation_and_resolution() -> None:
     built = build_instrument(instrument(LINEAR, resolution=47_000))
     low, high = built.template_range(vrad_max=150, vsini_max=50)
-    reach = 150 + 50 + 6 * built.sigma_kms
+    reach = 150 + 50 + 6 * built.widest_sigma_kms
     assert C_KMS * (built.lower[0] - low) / built.lower[0] == pytest.approx(reach)
     assert C_KMS * (high - built.upper[-1]) / built.upper[-1] == pytest.approx(reach)
+
+
+def test_where_resolution_varies_templates_must_reach_as_far_as_where_it_is_lowest() -> None:
+    built = build_instrument(instrument(LINEAR, resolution=[[5000, 47_000], [5010, 46_000]]))
+    low, _ = built.template_range(vrad_max=150, vsini_max=50)
+    widest = C_KMS / built.resolution.min() / np.sqrt(8 * np.log(2))
+    assert C_KMS * (built.lower[0] - low) / built.lower[0] == pytest.approx(200 + 6 * widest)
 
 
 def test_a_margin_of_the_instruments_own_is_added_and_changes_no_spectrum() -> None:

@@ -18,8 +18,22 @@ from starnet_hpc.kernels.refraction import air_to_vacuum
 from starnet_hpc.observations import write_eso_sdp
 from starnet_hpc.observe import observe
 from starnet_hpc.stores import open_store
+from tests.ingest.cases import INSTRUMENT
 from tests.observations.cases import write_text
 from tests.observe.cases import experiment, star, write_stars
+
+
+def test_pixels_must_be_narrow_enough_everywhere_for_a_resolution_that_rises(tmp_path: Path) -> None:
+    table = [[5150.0, 60_000], [5171.0, 90_000]]
+    instrument = {**INSTRUMENT, "resolution": table}
+    write_stars(tmp_path / "observed", 1)
+    # 0.02 A pixels are narrow enough, two to a FWHM up to R = 129,000; 0.033 A only up to 78,000.
+    observe(experiment(tmp_path, instrument=instrument))
+    write_stars(tmp_path / "observed", 1, 5145.0 + 0.033 * np.arange(1000))
+    with pytest.raises(
+        ResolutionError, match=r"pixels at 51[67]\d\.\d A are 1\.9\d km/s wide, but .* needs 1\.[67]\d km/s"
+    ):
+        observe(experiment(tmp_path, run="other", instrument=instrument, survey={"on_error": "raise"}))
 
 
 def test_a_file_that_cannot_be_read_is_a_flagged_row_of_zeros(tmp_path: Path) -> None:

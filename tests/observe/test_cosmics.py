@@ -85,6 +85,18 @@ def test_small_spikes_in_the_best_spectra_are_left() -> None:
     assert found(flux)[1000]
 
 
+def test_a_gap_between_lines_is_the_stars_where_the_line_spread_is_as_narrow_and_a_particles_where_it_is_wider() -> (
+    None
+):
+    pixels = np.arange(2000)
+    flux = 1.0 + np.random.default_rng(5).normal(0.0, 0.003, 2000)
+    for at in (496.5, 503.5, 1496.5, 1503.5):
+        flux -= 0.8 * np.exp(-0.5 * ((pixels - at) / 1.5) ** 2)  # 3.5 pixels wide
+    hit = cosmic_spikes(flux, np.ones(2000, dtype=bool), np.where(pixels < 1000, 3.5, 10.0))
+    assert not hit[:1000].any()
+    assert hit[1490:1510].any()
+
+
 def test_neighbours_of_bad_pixels_are_not_judged_and_bad_pixels_never_returned() -> None:
     flux = 1.0 + np.random.default_rng(4).normal(0.0, 0.01, 2000)
     usable = np.ones(2000, dtype=bool)

@@ -125,7 +125,7 @@ def test_a_star_seen_on_other_pixels_is_the_star_that_training_makes(tmp_path: P
     stellar = template(grid)
 
     def seen(lower: NDArray[np.float64], upper: NDArray[np.float64]) -> NDArray[np.float32]:
-        model = ForwardModel(grid, lower, upper, ours.sigma_kms)
+        model = ForwardModel(grid, lower, upper, ours.widest_sigma_kms)
         return model.observe(stellar, vsini=3.0, epsilon=0.6, vrad=20.0)
 
     own = seen(ours.lower, ours.upper)
