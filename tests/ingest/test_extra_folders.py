@@ -54,7 +54,7 @@ def test_extra_templates_stand_behind_the_grids_own_with_their_folder_and_weight
 def test_a_grid_without_extra_folders_has_no_weights_and_a_recipe_without_them(folders: Path) -> None:
     store = opened(ingest(experiment(folders)))
     assert not store.has("weight")
-    assert set(store.attributes["recipe"]["grid"]) == {"format", "cut", "on_error", "step_kms"}
+    assert set(store.attributes["recipe"]["grid"]) == {"format", "cut", "on_error", "step_kms", "resolution"}
 
 
 def test_extra_templates_are_drawn_as_often_as_their_weight_says(folders: Path) -> None:
