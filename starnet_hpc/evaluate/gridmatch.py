@@ -10,8 +10,10 @@ from scipy.spatial import cKDTree
 
 from starnet_hpc.evaluate.statistics import Floats
 
-TOLERANCE = {"teff": 10.0, "logg": 0.02, "feh": 0.02, "afe": 0.02}
+TOLERANCE = {"teff": 10.0, "logg": 0.02, "feh": 0.02}
 """Templates whose labels differ by no more than this are at equal labels: the same nodes, but for their rounding."""
+_TOLERANCE_ABUNDANCE = 0.02
+"""The same for [alpha/Fe], and for [X/Fe] of single elements [dex]."""
 
 FEWEST_MATCHES = 30
 """With fewer matching templates than this, one grid is interpolated to the labels of the other."""
@@ -31,7 +33,7 @@ def matches(reference: Floats, other: Floats, names: Sequence[str]) -> tuple[Row
 
     Each row of `other` has at most one partner, the nearest.
     """
-    scale = np.array([TOLERANCE[name] for name in names])
+    scale = np.array([TOLERANCE.get(name, _TOLERANCE_ABUNDANCE) for name in names])
     distance, nearest = map(np.asarray, cKDTree(reference / scale).query(other / scale, p=np.inf))
     found = np.flatnonzero(distance <= 1.0 + 1e-9)
     return nearest[found].astype(np.int64), found

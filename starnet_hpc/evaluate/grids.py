@@ -18,7 +18,7 @@ from starnet_hpc.grids.ferre import alpha_of
 from starnet_hpc.instruments import Instrument, check_native, continuum_for
 from starnet_hpc.kernels.forward import ForwardModel
 from starnet_hpc.kernels.linespread import sigma_kms
-from starnet_hpc.labels import GRID_LABELS
+from starnet_hpc.labels import ordered
 from starnet_hpc.stores import Store, open_store
 
 FEWEST = 5
@@ -75,8 +75,9 @@ def grids_section(config: ExperimentConfig, instrument: Instrument) -> Section:
             "the other. The error of that adds to the difference; it is measured on each template as interpolated "
             "between all others."
         )
-    fixed = [one.name for one in found if "afe" not in one.store.label_names]
-    if "afe" not in reference.label_names:
+    with_alpha = [one for one in found if "afe" in one.names]
+    fixed = [one.name for one in with_alpha if "afe" not in one.store.label_names]
+    if with_alpha and "afe" not in reference.label_names:
         fixed.insert(0, "this run's grid")
     if fixed:
         seen += (
@@ -100,7 +101,7 @@ def compare(config: ExperimentConfig, instrument: Instrument, reference: Store, 
         CoverageError: a grid does not cover the instrument's range.
         GridFormatError: there are no templates at comparable labels.
     """
-    names = tuple(name for name in GRID_LABELS if name in reference.label_names or name in other.label_names)
+    names = ordered([*reference.label_names, *other.label_names])
     ours, theirs = (_columns(store, names) for store in (reference, other))
     views = [_View(store, instrument, config) for store in (reference, other)]
     mine, its = matches(ours, theirs, names)
@@ -230,7 +231,8 @@ def _columns(store: Store, names: Sequence[str]) -> Floats:
     columns = {name: labels[:, k] for k, name in enumerate(store.label_names)}
     if lacking := [name for name in names if name not in columns and name != "afe"]:
         raise GridFormatError(
-            f"{store.path}: does not say {', '.join(lacking)}, without which grids have nothing to match"
+            f"{store.path}: does not vary {', '.join(lacking)}, which a grid that it is compared with does: there are "
+            f"no equal labels; take that grid out of evaluate.compare_grids"
         )
     if "afe" not in columns:
         tied = store.attributes.get("format") == "ferre"

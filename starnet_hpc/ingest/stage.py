@@ -241,8 +241,14 @@ def _write(
     continua = [entry.continuum for entry in entries]
     columns |= continuum_columns(continua, continuum_nodes(need.low, need.high))
     _say_continua(log, continua)
-    own = [entry.source for entry in entries if entry.folder == 0]
-    offset = measured_offset(need.grid_format, own, (need.low, need.high))
+    offsets = [
+        measured_offset(
+            folder.need.grid_format,
+            [entry.source for entry in entries if entry.folder == k],
+            (need.low, need.high),
+        )
+        for k, folder in enumerate(folders)
+    ]
     with building(
         config.store("grid"),
         recipe={**recipe, "templates": provenance.digest_recipe({"names": names, "labels": labels.tolist()})},
@@ -257,7 +263,8 @@ def _write(
             "velocity_step_kms": C_KMS * ln_step,
             "native_step_kms": native,
             "native_resolution": resolution,
-            "line_offset_kms": offset,
+            "line_offset_kms": offsets[0],
+            **({"extra_line_offsets_kms": offsets[1:]} if len(offsets) > 1 else {}),
             "summary": summary,
             "left_out": dict(left_out),
         },
@@ -266,7 +273,7 @@ def _write(
         formats = [folders[entry.folder].need.grid_format for entry in entries]
         _write_shards(log, build, writer, [entry.source for entry in entries], formats, each)
         build.finalise()
-    _warn_of_vacuum(log, offset)
+    _warn_of_vacuum(log, offsets)
     for line in table(summary):
         log.info("%s", line)
     for k, folder in enumerate(folders[1:], start=1):
@@ -345,9 +352,11 @@ def _workers(config: ExperimentConfig, files: int) -> Iterator[_Each]:
         yield each
 
 
-def _warn_of_vacuum(log: StageLog, offset: float | None) -> None:
-    if (words := vacuum_warning(offset)) is not None:
-        log.warning("%s", words)
+def _warn_of_vacuum(log: StageLog, offsets: Sequence[float | None]) -> None:
+    """Warn of each folder whose lines are off: the grid's own, then the extra ones [km/s]."""
+    for k, offset in enumerate(offsets):
+        if (words := vacuum_warning(offset)) is not None:
+            log.warning("%s.path: %s", f"grid.extra[{k - 1}]" if k else "grid", words)
 
 
 def _say_finished(log: StageLog, path: Path) -> None:
@@ -355,4 +364,5 @@ def _say_finished(log: StageLog, path: Path) -> None:
     log.info("%s: complete (%d templates); nothing to do", path, len(store))
     if left_out := store.attributes.get("left_out"):
         log.warning("%d files were left out of it; remove the store to have them tried again", len(left_out))
-    _warn_of_vacuum(log, store.attributes.get("line_offset_kms"))
+    known = store.attributes
+    _warn_of_vacuum(log, [known.get("line_offset_kms"), *known.get("extra_line_offsets_kms", [])])

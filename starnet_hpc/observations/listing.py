@@ -112,10 +112,11 @@ def _from_manifest(found: Table, manifest: Path, base: Path) -> Listing:
         raise ObservationFormatError(f"{manifest}: row {empty[0] + 1} has no `path`")
     paths = tuple(base / name for name in names)
     ids = _texts(table, "id", manifest) if "id" in table else [_stem(path) for path in paths]
+    remedy = "give each row a name of its own in `id`" if "id" in table else "add a column `id` with names"
     snr = _numbers(table, "snr", len(paths), manifest)
     return Listing(
         paths=paths,
-        ids=_unique(ids, manifest),
+        ids=_unique(ids, manifest, remedy),
         snr=np.where(snr > 0, snr, np.nan),
         group=tuple(_texts(table, "group", manifest)) if "group" in table else ("",) * len(paths),
         reference=_columns(table, tuple(LABELS), _LIMITS, len(paths), manifest),

@@ -72,6 +72,14 @@ def write_grid(path: Path, labels: NDArray[np.float64], *, strength: float = 1.0
     return path
 
 
+def write_magnesium_grid(path: Path, labels: NDArray[np.float64]) -> Path:
+    """Write a grid whose fourth label is [Mg/Fe], not [alpha/Fe]."""
+    write_grid(path, labels)
+    attributes = path / "zarr.json"
+    attributes.write_text(attributes.read_text().replace('"afe"', '"mg_fe"'))
+    return path
+
+
 def experiment(run_dir: Path, **grids: Path) -> ExperimentConfig:
     return ExperimentConfig.model_validate(
         {
@@ -180,6 +188,22 @@ def test_a_grid_without_alpha_is_compared_at_its_own_rule(tmp_path: Path) -> Non
     assert summary.rows[0]["n"] == len(tied)
     assert float(summary.rows[0]["high"]) < 1e-3
     assert "[α/Fe] is no label of ferre" in section.blocks[0].note  # type: ignore[union-attr]
+
+
+def test_single_elements_are_matched_and_never_taken_for_solar(tmp_path: Path) -> None:
+    """Nodes that differ in [Mg/Fe] alone are different nodes."""
+    write_magnesium_grid(tmp_path / "run/grid.zarr", nodes())
+    other = write_magnesium_grid(tmp_path / "other.zarr", nodes()[::-1])
+    config = experiment(tmp_path / "run", same=other)
+    shown = grids_section(config, load_instrument(config.instrument)).blocks[0]
+    assert isinstance(shown, Grid)
+    row = shown.table.rows[0]
+    assert (row["n"], row["how"], row["labels"]) == (96, SAME, "teff, logg, feh, mg_fe")
+    assert float(row["high"]) < 1e-3
+    assert "[α/Fe]" not in str(shown.note)
+    config = experiment(tmp_path / "run", alpha=write_grid(tmp_path / "alpha.zarr", nodes()))
+    with pytest.raises(GridFormatError, match=r"alpha\.zarr: does not vary mg_fe, .* take that grid out of evaluate"):
+        grids_section(config, load_instrument(config.instrument))
 
 
 def test_grids_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:

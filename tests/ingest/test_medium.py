@@ -80,5 +80,28 @@ def test_ingest_warns_when_it_makes_the_store_and_whenever_it_is_asked_again(
         assert log.count("these look like vacuum wavelengths, taken for air") == warnings
 
 
+def test_an_extra_folder_in_vacuum_is_warned_of_by_its_key(
+    reference: tuple[np.ndarray, np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    wavelength, labels, flux = reference
+    part = (wavelength > 5130) & (wavelength < 5210)
+    for name, rows, axis in (
+        ("grid", slice(0, 150, 9), wavelength),
+        ("rare", slice(1, 150, 9), air_to_vacuum(wavelength)),
+    ):
+        arrays = {"wavelength": axis[part], "flux": flux[rows, part]}
+        columns = {label: labels[rows, column] for column, label in enumerate(("teff", "logg", "feh"))}
+        write(tmp_path / name, "npz", arrays=arrays, columns=columns, notes={"medium": "air", "unit": "Angstrom"})
+    instrument = {"name": "wide", "arms": [{"start": 5150.0, "step": 0.05, "count": 800}], "resolution": 20_000}
+    extra = {"format": "table", "path": str(tmp_path / "rare")}
+    config = experiment(tmp_path, instrument=instrument, grid={"format": "table", "extra": [extra]})
+    for _ in range(2):
+        store = open_store(ingest(config), made_by="ingest")
+    assert store.attributes["line_offset_kms"] == pytest.approx(0.0, abs=2)
+    assert store.attributes["extra_line_offsets_kms"] == pytest.approx([83.0], abs=2)
+    log = (config.run_dir / "logs" / "ingest.log").read_text()
+    assert log.count("grid.extra[0].path: strong lines lie +8") == log.count("strong lines lie") == 2
+
+
 def test_made_up_lines_are_not_taken_for_a_shift() -> None:
     assert vacuum_warning(line_offset([template()])) is None

@@ -93,7 +93,7 @@ def test_a_signal_to_noise_ratio_of_zero_is_unknown(tmp_path: Path) -> None:
 
 def test_identifiers_that_repeat_are_listed(tmp_path: Path) -> None:
     rows = {"path": ["a.fits", "b.fits", "c.fits", "d.fits"], "id": ["x", "y", "x", "y"]}
-    with pytest.raises(ObservationFormatError, match=r"2 occur more than once: x, y"):
+    with pytest.raises(ObservationFormatError, match=r"2 occur more than once: x, y; give each row a name of"):
         listed(csv(tmp_path / "m.csv", rows))
     for name in ("a.fits", "a.fit"):
         (tmp_path / name).touch()
