@@ -120,7 +120,10 @@ def _template(
     has_vmicro = _MICROTURBULENCE in header
     extra = {"vmicro": number(header, _MICROTURBULENCE, path, GridFormatError)} if has_vmicro else {}
     if unit.strip().lower() not in _ANGSTROM:
-        raise GridFormatError(f"{path}: column {_WAVELENGTH} is in {unit!r}; INTRIGOSS files are in Angstrom")
+        raise GridFormatError(
+            f"{path}: column {_WAVELENGTH} is in {unit!r}; INTRIGOSS files are in Angstrom: "
+            f"convert it, or the grid to grid.format: table"
+        )
     return check_template(TemplateSpectrum(wavelength, flux, labels, source.name, extra, continuum=continuum), path)
 
 

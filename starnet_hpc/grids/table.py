@@ -8,7 +8,8 @@
 `wavelength` or of the whole. An NPZ is held in memory; for more spectra than that allows take Zarr or HDF5.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from pyarrow import csv, parquet
 
 from starnet_hpc.errors import GridFormatError, MissingInputError, StarnetError
-from starnet_hpc.grids.fitsfile import column, find_column, hdu_at, opened_fits
+from starnet_hpc.grids.fitsfile import column, find_column, hdu_at, is_table, opened_fits
 from starnet_hpc.grids.folders import file_state
 from starnet_hpc.grids.template import TemplateSource, TemplateSpectrum, Window, check_template, part_inside
 from starnet_hpc.grids.textfile import opened_text
@@ -32,6 +33,8 @@ _LABELS = ("labels.csv", "labels.fits", "labels.parquet")
 _SPECTRA = ("spectra.npz", "spectra.zarr", "spectra.h5", "spectra.hdf5")
 _UNITS = {"angstrom": 1.0, "a": 1.0, "aa": 1.0, "nm": 10.0, "um": 1e4, "micron": 1e4}
 _KNOWN = (*GRID_LABELS, *ELEMENT_LABELS.values())
+_ALSO = {"mh": "feh", "metallicity": "feh", "alphafe": "afe", "alpham": "afe", "am": "afe", "vmic": "vmicro"}
+"""What other tables call the same, without signs between the letters."""
 _MEDIA = ("air", "vacuum")
 
 
@@ -130,6 +133,7 @@ def _cached_labels(path: Path, size: int, modified: int) -> Mapping[str, NDArray
 def _from_fits(path: Path, wanted: Sequence[str]) -> dict[str, NDArray[np.float64]]:
     with opened_fits(path, GridFormatError) as hdus:
         table = hdu_at(hdus, 1, path, GridFormatError)
+        _refuse_near_names(table.columns.names if is_table(table) else (), path)
         there = [name for name in wanted if find_column(table, (name,)) is not None]
         return {name: column(table, (name,), path, GridFormatError) for name in there}
 
@@ -140,6 +144,7 @@ def _from_arrow(path: Path, wanted: Sequence[str]) -> dict[str, NDArray[np.float
     with _foreign_errors(path):
         table = csv.read_csv(path) if path.suffix == ".csv" else parquet.read_table(path)
         names = {name: str(name).strip().lower() for name in table.column_names}
+        _refuse_near_names(names, path)
         columns = {}
         for name, plain in names.items():
             if plain in columns:
@@ -148,6 +153,26 @@ def _from_arrow(path: Path, wanted: Sequence[str]) -> dict[str, NDArray[np.float
                 numbers = table.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False)
                 columns[plain] = np.asarray(numbers, dtype=np.float64)
     return columns
+
+
+def _refuse_near_names(names: Iterable[str], path: Path) -> None:
+    """Refuse columns such as `Teff [K]` or `[Fe/H]`: left aside, a label of the grid would not be one.
+
+    Raises:
+        GridFormatError: with the name that the column should have.
+    """
+    wanted = {_bare(name): name for name in (*_KNOWN, "vmicro")} | _ALSO
+    for name in names:
+        if str(name).strip().lower() in wanted.values():
+            continue
+        without_unit = re.sub(r"(?<=\w)\s*[\[(].*", "", str(name))
+        meant = wanted.get(_bare(str(name))) or wanted.get(_bare(without_unit))
+        if meant is not None:
+            raise GridFormatError(f"{path}: column {name!r} is not read; call it {meant}, or remove it")
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _arrays(path: Path) -> Mapping[str, Any]:

@@ -229,11 +229,12 @@ class _StepFinder:
     def _examine(self, wavelength: NDArray[np.float64], source: TemplateSource) -> float:
         need = self._need
         if wavelength[0] > need.low or wavelength[-1] < need.high:
+            in_nm = wavelength[0] * 10 <= need.low and wavelength[-1] * 10 >= need.high
             raise CoverageError(
                 f"{source.path}: covers {wavelength[0]:.2f} to {wavelength[-1]:.2f} A, but {need.low:.2f} to "
                 f"{need.high:.2f} A is needed (the instrument's range plus room for augment.vrad_max, "
                 f"augment.vsini_max and the line spread); use a grid that covers it, a narrower instrument, "
-                f"or smaller velocities"
+                f"or smaller velocities{' (or are these wavelengths in nm? Then convert them)' if in_nm else ''}"
             )
         first = int(np.searchsorted(wavelength, need.low, side="right")) - 1
         last = int(np.searchsorted(wavelength, need.high)) + 1

@@ -233,3 +233,16 @@ def test_no_mutation_of_labels_gives_anything_but_numbers_or_our_error(
         return READER.read(TemplateSource(path.parent / "spectra.npz", 0))
 
     survives(data, tmp_path / f"labels.{kind}", names, is_template, head=200, words=TEXT_WORDS)
+
+
+@pytest.mark.parametrize("kind", ["csv", "fits", "parquet"])
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("Teff [K]", "teff"), ("Fe/H", "feh"), ("[M/H]", "feh"), ("log g", "logg"), ("[Mg/Fe]", "mg_fe")],
+)
+def test_a_label_by_another_name_is_not_left_aside(tmp_path: Path, kind: str, name: str, meant: str) -> None:
+    write_spectra(tmp_path, "npz", ARRAYS, NOTES)
+    columns = {**{key: values for key, values in LABELS.items() if key.lower() != meant}, name: [1.0, 2.0, 3.0]}
+    write_labels(tmp_path, kind, columns)
+    with pytest.raises(GridFormatError, match=rf"labels\.{kind}: column '.*' is not read; call it {meant}, or remove"):
+        READER.label_names(tmp_path)
