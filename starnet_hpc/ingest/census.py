@@ -155,7 +155,12 @@ def _examine(reader: GridReader, source: TemplateSource, need: Requirement, step
         resolution = need.resolution or template.resolution
         check_native(resolution, need.sharpest, str(source.path))
         vmicro = float(template.extra.get("vmicro", float("nan")))
-        step = steps.finest(template.wavelength, source)
+        try:
+            step = steps.finest(template.wavelength, source)
+        except CoverageError:
+            # The window has cut what was read; how far the whole file reaches is what helps.
+            steps.finest(reader.read(source).wavelength, source)
+            raise
         continuum = continuum_at(template, continuum_nodes(need.low, need.high))
         return Entry(source, labels, step, resolution, vmicro, continuum)
     except EmptyNodeError:

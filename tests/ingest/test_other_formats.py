@@ -1,11 +1,12 @@
 """What only some formats bring to `ingest`: empty nodes, elements as labels, spectra that somebody has broadened."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from starnet_hpc.errors import ConfigError, GridFormatError
+from starnet_hpc.errors import ConfigError, CoverageError, GridFormatError
 from starnet_hpc.grids import mpia
 from starnet_hpc.ingest import ingest
 from starnet_hpc.ingest.summary import summarise, table
@@ -91,3 +92,19 @@ def test_duplicates_are_counted_in_the_log(tmp_path: Path) -> None:
     config = experiment(tmp_path, grid={"format": "mpia_nlte", "on_error": "skip"})
     assert len(open_store(ingest(config), made_by="ingest")) == 2
     assert "1 of them have the same labels as another" in (config.run_dir / "logs" / "ingest.log").read_text()
+
+
+@pytest.mark.parametrize(("factor", "hint"), [(1.0, "smaller velocities$"), (0.1, r"are these wavelengths in nm\?")])
+def test_what_a_file_covers_is_said_of_all_of_it_not_of_the_window(tmp_path: Path, factor: float, hint: str) -> None:
+    folder = tmp_path / "grid"
+    folder.mkdir()
+    wavelength = (4900.0 if factor == 1.0 else 5000.0) + 0.1 * np.arange(2500 if factor == 1.0 else 4000)
+    flux = np.ones((2, wavelength.size))
+    np.savez(folder / "spectra.npz", wavelength=wavelength * factor, flux=flux, medium="air", unit="Angstrom")
+    (folder / "labels.csv").write_text("teff,logg,feh\n5000,4,0\n5500,4,0\n")
+    low, high = wavelength[[0, -1]] * factor
+    with pytest.raises(CoverageError) as caught:
+        ingest(experiment(tmp_path, grid={"format": "table"}))
+    said = str(caught.value).split("\n")[0]
+    assert f"covers {low:.2f} to {high:.2f} A, but" in said
+    assert re.search(hint, said)
