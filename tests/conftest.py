@@ -6,6 +6,7 @@ least one test on a real Slurm must have passed.
 
 import logging
 import os
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -13,6 +14,9 @@ import pytest
 
 IN_CI = os.environ.get("CI") == "true"
 ACCEPTED_SKIPS = ("no shared data:", "no GPU:")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background jobs ignore Ctrl-C, and so would the commands that tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 CLUSTER_PASSED = pytest.StashKey[int]()
 
 
