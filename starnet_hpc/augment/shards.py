@@ -14,7 +14,7 @@ from starnet_hpc.augment.draws import Draws
 from starnet_hpc.augment.recipe import SpectrumRecipe
 from starnet_hpc.errors import StarnetError, StoreMismatchError
 from starnet_hpc.kernels.half import to_half
-from starnet_hpc.stores import Layout, MappedRows, open_store, write_shard
+from starnet_hpc.stores import Layout, MappedRows, open_store, page_aligned, write_shard
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _room(layout: Layout) -> NDArray[np.floating[Any]]:
     shape = (layout.shard_rows, layout.pixels)
     room: NDArray[np.floating[Any]] | None = getattr(_rooms, "last", None)
     if room is None or room.shape != shape or room.dtype != layout.dtype:
-        room = _rooms.last = np.empty(shape, dtype=layout.dtype)
+        room = _rooms.last = page_aligned(shape, layout.dtype)
     return room
 
 

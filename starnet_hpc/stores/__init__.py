@@ -1,6 +1,7 @@
 """Zarr stores: written by whole shards with markers, read only when complete."""
 
 from starnet_hpc.stores.build import StoreBuild, building, finished, write_shard
+from starnet_hpc.stores.bulk import page_aligned
 from starnet_hpc.stores.files import explain_full_disk, only_writer, read_json, write_atomically, write_json
 from starnet_hpc.stores.footprint import Footprint, StorePlan, footprint, forecast
 from starnet_hpc.stores.layout import Layout
@@ -37,6 +38,7 @@ __all__ = [
     "is_complete",
     "only_writer",
     "open_store",
+    "page_aligned",
     "read_json",
     "readme",
     "state_of",

@@ -167,7 +167,7 @@ def write_shard(
         raise ValueError(
             f"shard {shard} needs {(len(rows), layout.pixels)} {layout.dtype}, got {flux.shape} {flux.dtype}"
         )
-    finite = _finite(flux).all(axis=1)
+    finite = np.array([_finite(row).all() for row in flux])  # row by row: each stays in the processor's cache
     if not finite.all():
         raise StarnetError(
             f"{path}, row {rows[int(np.argmin(finite))]}: the flux is not finite, or too large for {layout.dtype}"

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starnet_hpc import provenance
+from starnet_hpc.stores.bulk import write_bulk
 from starnet_hpc.stores.layout import Layout
 
 _ABSENT = np.uint64(2**64 - 1)
@@ -31,7 +32,7 @@ def write_rows(file: IO[bytes], layout: Layout, flux: NDArray[np.floating[Any]])
     """
     rows, chunk_rows = flux.shape[0], layout.shard_rows if layout.mapped else layout.inner_rows
     chunks = -(-rows // chunk_rows)
-    file.write(np.ascontiguousarray(flux, dtype=flux.dtype.newbyteorder("<")).data)
+    write_bulk(file, np.ascontiguousarray(flux, dtype=flux.dtype.newbyteorder("<")))
     # The last chunk is whole as well: Zarr fills it up.
     file.write(np.full((chunks * chunk_rows - rows, layout.pixels), np.nan, dtype=flux.dtype).data)
     file.write(_index(layout, rows))
