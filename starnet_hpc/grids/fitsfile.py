@@ -124,7 +124,8 @@ def number(header: Any, key: str, path: Path, error: type[StarnetError]) -> floa
     """Return a header keyword as a number."""
     if key not in header:
         raise error(f"{path}: the header lacks keyword {key}; is the file of another format?")
-    value = header[key]
+    with foreign_errors(path, error):  # astropy reads a card when it is asked for it
+        value = header[key]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise error(f"{path}: header keyword {key} should be a number, but is {value!r}")
     return float(value)

@@ -65,6 +65,16 @@ def dask_told() -> Iterator[None]:
 
 
 @contextmanager
+def ctrl_c_kept() -> Iterator[None]:
+    """Give Ctrl-C its meaning back after an import: dask-jobqueue's makes it end the process with exit code 0."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)  # None: not set by Python
+
+
+@contextmanager
 def unsignalled() -> Iterator[None]:
     """Let threads and processes that are made inside never see the signals that ask this process to stop.
 

@@ -23,6 +23,7 @@ from starnet_hpc.parallel.conditions import (
     SILENT,
     WORKER_ENVIRONMENT,
     as_environment,
+    ctrl_c_kept,
     started,
     unsignalled,
 )
@@ -147,7 +148,9 @@ def _cluster(config: ExperimentConfig, processes: int, keys: Path, refused: list
         )
     try:
         import cryptography  # noqa: F401  # for the certificates
-        from dask_jobqueue.slurm import SLURMCluster, SLURMJob
+
+        with ctrl_c_kept():
+            from dask_jobqueue.slurm import SLURMCluster, SLURMJob
     except ImportError as error:
         raise LauncherError(
             f"augment.scheduler: slurm needs {error.name}; install it with `pip install 'starnet-hpc[dask-cluster]'`"
