@@ -48,8 +48,8 @@ def make_shard(work: ShardWork) -> int:
     flux = _room(task.layout)[: len(rows)]
     low, high = np.inf, -np.inf
     for k, spectrum in enumerate(normalised(recipe, templates, work.draws)):
-        flux[k] = stored(spectrum, task.layout.dtype, rows[k])
-        low, high = min(low, float(spectrum.min())), max(high, float(spectrum.max()))
+        flux[k], least, most = stored(spectrum, task.layout.dtype, rows[k])
+        low, high = min(low, least), max(high, most)
     write_shard(
         task.store, task.layout, task.recipe_digest, work.shard, flux, facts={"flux_min": low, "flux_max": high}
     )
@@ -74,20 +74,21 @@ def normalised(recipe: SpectrumRecipe, templates: MappedRows, draws: Draws) -> I
         yield observed / continuum
 
 
-def stored(flux: NDArray[np.float32], dtype: str, row: int) -> NDArray[np.floating[Any]]:
-    """Return the fluxes [pixels] of a row as a store keeps them.
+def stored(flux: NDArray[np.float32], dtype: str, row: int) -> tuple[NDArray[np.floating[Any]], float, float]:
+    """Return the fluxes [pixels] of a row as a store keeps them, and their least and most before they are rounded.
 
     Raises:
         StarnetError: the brightest pixel is beyond what the type can hold, or nearly nothing in it.
     """
-    brightest = max(float(flux.max()), -float(flux.min()))
+    least, most = float(flux.min()), float(flux.max())
+    brightest = max(most, -least)
     limits = np.finfo(dtype)
     # A relative step of 2^-11 needs normal numbers: the faintest pixels of interest are a hundredth of the brightest.
     if not 100 * float(limits.smallest_normal) <= brightest <= float(limits.max):
         raise StarnetError(
             f"row {row}: fluxes up to {brightest:.3g} do not fit into {dtype}; set augment.dtype: float32"
         )
-    return to_half(flux) if dtype == "float16" else flux
+    return to_half(flux) if dtype == "float16" else flux, least, most
 
 
 _rooms = threading.local()

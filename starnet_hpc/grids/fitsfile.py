@@ -60,15 +60,20 @@ def foreign_errors(path: Path, error: type[StarnetError]) -> Iterator[None]:
     """Turn whatever astropy raises about a file into `error` with the file's name, and keep its warnings back."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what it warns of (truncation, odd cards) is checked and raised here
-        try:
+        with library_errors(path, error, "cannot be read as FITS", f"it is probably damaged: {_AGAIN}"):
             yield
-        except StarnetError:
-            raise
-        except Exception as problem:  # noqa: BLE001 - a damaged file makes astropy raise nearly anything
-            text = " ".join(str(problem).split())[:200]
-            raise error(
-                f"{path}: cannot be read as FITS ({type(problem).__name__}: {text}); it is probably damaged: {_AGAIN}"
-            ) from None
+
+
+@contextmanager
+def library_errors(path: Path, error: type[StarnetError], fault: str, remedy: str) -> Iterator[None]:
+    """Turn whatever a library raises about a file into `error` with the file's name, what is wrong and what to do."""
+    try:
+        yield
+    except StarnetError:
+        raise
+    except Exception as problem:  # noqa: BLE001 - a damaged file makes libraries raise nearly anything
+        text = " ".join(str(problem).split())[:200]
+        raise error(f"{path}: {fault} ({type(problem).__name__}: {text}); {remedy}") from None
 
 
 def hdu_at(hdus: Any, index: int, path: Path, error: type[StarnetError]) -> Any:
@@ -169,20 +174,26 @@ def first_bytes(path: Path, count: int, error: type[StarnetError]) -> bytes:
     Raises:
         MissingInputError: there is no such file.
     """
+    with system_errors(path, error, "a file"), path.open("rb") as file:
+        head = file.read(count)
+    if not head:
+        raise error(f"{path}: is empty (0 bytes); {_AGAIN}")
+    return head
+
+
+@contextmanager
+def system_errors(path: Path, error: type[StarnetError], expected: str) -> Iterator[None]:
+    """Say in words why the system does not open or read a file."""
     try:
-        with path.open("rb") as file:
-            head = file.read(count)
+        yield
     except FileNotFoundError:
         raise MissingInputError(f"{path}: there is no such file") from None
     except IsADirectoryError:
-        raise error(f"{path}: is a folder, not a file") from None
+        raise error(f"{path}: is a folder, not {expected}") from None
     except PermissionError:
         raise error(f"{path}: permission denied; make it readable (chmod u+r), or ask its owner") from None
     except OSError as problem:
         raise error(f"{path}: cannot be read ({problem.strerror})") from None
-    if not head:
-        raise error(f"{path}: is empty (0 bytes); {_AGAIN}")
-    return head
 
 
 def _check_head(path: Path, error: type[StarnetError]) -> None:

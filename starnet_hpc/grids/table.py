@@ -9,8 +9,8 @@
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ import zarr
 from numpy.typing import NDArray
 from pyarrow import csv, parquet
 
-from starnet_hpc.errors import GridFormatError, MissingInputError, StarnetError
-from starnet_hpc.grids.fitsfile import column, find_column, hdu_at, is_table, opened_fits
+from starnet_hpc.errors import GridFormatError, MissingInputError
+from starnet_hpc.grids.fitsfile import column, find_column, hdu_at, is_table, library_errors, opened_fits
 from starnet_hpc.grids.folders import file_state
 from starnet_hpc.grids.template import TemplateSource, TemplateSpectrum, Window, check_template, part_inside
 from starnet_hpc.grids.textfile import opened_text
@@ -263,15 +263,6 @@ def _positive(value: Any, path: Path) -> float:
     return number
 
 
-@contextmanager
-def _foreign_errors(path: Path) -> Iterator[None]:
+def _foreign_errors(path: Path) -> AbstractContextManager[None]:
     """Turn whatever the libraries raise about a file into our error with the file's name."""
-    try:
-        yield
-    except StarnetError:
-        raise
-    except Exception as problem:  # noqa: BLE001 - damaged files make three libraries raise nearly anything
-        text = " ".join(str(problem).split())[:200]
-        raise GridFormatError(
-            f"{path}: cannot be read ({type(problem).__name__}: {text}); damaged, or of another format: write it again"
-        ) from None
+    return library_errors(path, GridFormatError, "cannot be read", "damaged, or of another format: write it again")

@@ -9,7 +9,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from starnet_hpc.errors import GridFormatError, MissingInputError
+from starnet_hpc.errors import GridFormatError
+from starnet_hpc.grids.fitsfile import system_errors
 from starnet_hpc.grids.template import WINDOW_MARGIN, Window
 
 _AGAIN = "copy or download it again"
@@ -27,16 +28,8 @@ def opened_text(path: Path) -> IO[bytes]:
         MissingInputError: there is no such file.
         GridFormatError: it is empty, or may not be read.
     """
-    try:
+    with system_errors(path, GridFormatError, "a text file"):
         file = path.open("rb")
-    except FileNotFoundError:
-        raise MissingInputError(f"{path}: there is no such file") from None
-    except IsADirectoryError:
-        raise GridFormatError(f"{path}: is a folder, not a text file") from None
-    except PermissionError:
-        raise GridFormatError(f"{path}: permission denied; make it readable (chmod u+r), or ask its owner") from None
-    except OSError as problem:
-        raise GridFormatError(f"{path}: cannot be read ({problem.strerror})") from None
     if not file.read(1):
         file.close()
         raise GridFormatError(f"{path}: is empty (0 bytes); {_AGAIN}")

@@ -8,11 +8,19 @@ from numpy.typing import NDArray
 
 from starnet_hpc.errors import ObservationFormatError
 from starnet_hpc.grids.fitsfile import number
-from starnet_hpc.observations.spectrum import MEDIA, Medium
+from starnet_hpc.observations.spectrum import MEDIA, Glimpse, Medium
 from starnet_hpc.observations.units import angstrom_per
 
 _UNSAID = ("", "LINEAR", "LAMBDA", "WAVELENGTH")
 """Values of CTYPE1 that name no medium."""
+
+
+def linear_header(glimpse: Glimpse) -> Any | None:
+    """Return the header of HDU 0 if it is a one-dimensional image with a linear axis, else None."""
+    if glimpse.hdus is None:
+        return None
+    header = glimpse.hdus[0].header
+    return header if header.get("NAXIS") == 1 and "CRVAL1" in header and "CDELT1" in header else None
 
 
 def row_of_pixels(hdu: Any, path: Path) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from starnet_hpc.errors import ObservationFormatError
 from starnet_hpc.grids.fitsfile import FITS_ENDINGS, hdu_at, number, opened_fits
-from starnet_hpc.observations.fitsaxis import axis_medium, linear_axis, row_of_pixels
+from starnet_hpc.observations.fitsaxis import axis_medium, linear_axis, linear_header, row_of_pixels
 from starnet_hpc.observations.spectrum import FRAMES, Frame, Glimpse, ObservedSpectrum, check_observation
 
 _DRS = ("ESO DRS", "TNG DRS")
@@ -30,11 +30,8 @@ class Harps:
 
     def recognises(self, glimpse: Glimpse) -> bool:
         """Whether HDU 0 is a one-dimensional image with a linear axis that the DRS wrote."""
-        if glimpse.hdus is None:
-            return False
-        header = glimpse.hdus[0].header
-        linear = header.get("NAXIS") == 1 and "CRVAL1" in header and "CDELT1" in header
-        return linear and any(str(key).startswith(_DRS) for key in header)
+        header = linear_header(glimpse)
+        return header is not None and any(str(key).startswith(_DRS) for key in header)
 
     def read(self, path: Path) -> ObservedSpectrum:
         """Return the spectrum in a file; the chip gap and other pixels without flux (exactly 0) are marked bad.

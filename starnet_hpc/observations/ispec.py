@@ -10,7 +10,7 @@ import numpy as np
 
 from starnet_hpc.errors import ObservationFormatError
 from starnet_hpc.grids.fitsfile import FITS_ENDINGS, hdu_at, opened_fits
-from starnet_hpc.observations.fitsaxis import axis_medium, linear_axis, row_of_pixels
+from starnet_hpc.observations.fitsaxis import axis_medium, linear_axis, linear_header, row_of_pixels
 from starnet_hpc.observations.spectrum import FRAMES, Glimpse, ObservedSpectrum, check_observation
 from starnet_hpc.observations.units import angstrom_per
 
@@ -26,11 +26,8 @@ class ISpec:
 
     def recognises(self, glimpse: Glimpse) -> bool:
         """Whether HDU 0 is a one-dimensional image with a linear axis of known unit."""
-        if glimpse.hdus is None:
-            return False
-        header = glimpse.hdus[0].header
-        linear = header.get("NAXIS") == 1 and "CRVAL1" in header and "CDELT1" in header
-        return linear and angstrom_per(str(header.get("CUNIT1", ""))) is not None
+        header = linear_header(glimpse)
+        return header is not None and angstrom_per(str(header.get("CUNIT1", ""))) is not None
 
     def read(self, path: Path) -> ObservedSpectrum:
         """Return the spectrum in a file; pixels without flux (exactly 0) or without error are marked bad.
