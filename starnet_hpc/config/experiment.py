@@ -38,13 +38,13 @@ class ExperimentConfig(Section):
     cluster: ClusterConfig = ClusterConfig()
 
     def store(self, name: str) -> Path:
-        """Return the path of a store of this run: `grid`, `train`, `valid`, `test` or `survey`."""
-        return self.run_dir / f"{name}.zarr"
+        """Return the path of a store: `grid`, `train`, `valid`, `test` or `survey`, or one of `predict.other_tests`."""
+        return self.predict.other_tests.get(name, self.run_dir / f"{name}.zarr")
 
     def member_dir(self, member: int) -> Path:
         """Return the folder of one member, counted from 0."""
         return self.run_dir / "members" / f"{member:02d}"
 
     def catalogue(self, name: str) -> Path:
-        """Return the path of the FITS catalogue predicted for the store `survey` or `test`."""
+        """Return the path of the FITS catalogue predicted for the store `survey` or `test`, or for another one."""
         return self.run_dir / ("catalogue.fits" if name == "survey" else f"{name}_catalogue.fits")

@@ -3,10 +3,19 @@
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from starnet_hpc.config.base import Interval, Section, UserPath
 from starnet_hpc.labels import LABELS, ordered
+
+OWN_STORES = ("grid", "train", "valid", "test", "survey")
+"""Stores of a run; no other store can have one of these names."""
+
+
+def _name_of_a_store(text: str) -> str:
+    if text in OWN_STORES:
+        raise ValueError(f"{text!r} is a store of the run itself: choose another name")
+    return text
 
 
 class SurveyConfig(Section):
@@ -50,6 +59,11 @@ class PredictConfig(Section):
     """MPI ranks that share the members of one unit; by default one, or more where there are fewer units than ranks."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where networks run; auto: a GPU if there is one."""
+    other_tests: dict[
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$"), AfterValidator(_name_of_a_store)], UserPath
+    ] = Field(default_factory=dict)
+    """Name and path of further stores of synthetic spectra, the `test.zarr` of another grid's run with this instrument,
+    say: each becomes NAME_catalogue, and the report tells whether sigma grows with the residuals."""
 
 
 class EvaluateConfig(Section):

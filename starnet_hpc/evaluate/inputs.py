@@ -86,6 +86,8 @@ class Inputs:
     instrument: Instrument
     training: Training
     test: Test
+    others: Mapping[str, Test]
+    """Test spectra of other grids, by the name that the configuration gives them."""
     survey: Survey | None
     histories: tuple[History, ...]
     continua: Continua
@@ -105,12 +107,13 @@ def read_inputs(config: ExperimentConfig) -> Inputs:
         StoreMismatchError: a catalogue belongs to another state of its store.
     """
     training = _training(open_store(config.store("train"), made_by="augment"))
-    test = _test(config, training.store)
+    test = _test(config, "test", training.store)
     return Inputs(
         config,
         load_instrument(config.instrument),
         training,
         test,
+        {name: _test(config, name, training.store) for name in config.predict.other_tests},
         _survey(config, training.store) if config.survey is not None else None,
         tuple(_history(config.member_dir(member), member) for member in range(config.ensemble.members)),
         read_continua(config, test.store.label_names),
@@ -134,9 +137,9 @@ def _training(store: Store) -> Training:
     )
 
 
-def _test(config: ExperimentConfig, training: Store) -> Test:
-    store = open_store(config.store("test"), made_by="augment")
-    catalogue = read_catalogue(config.catalogue("test"), of=store, training=training)
+def _test(config: ExperimentConfig, name: str, training: Store) -> Test:
+    store = open_store(config.store(name), made_by="augment")
+    catalogue = read_catalogue(config.catalogue(name), of=store, training=training)
     labels = _floats(store.column("labels"))
     truth = {name: labels[:, k] for k, name in enumerate(store.label_names)}
     sample = Sample(catalogue.labels, truth, {}, _floats(store.column("draws/snr")), store.column("template"))

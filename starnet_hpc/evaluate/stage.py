@@ -10,6 +10,7 @@ from starnet_hpc.evaluate.document import Section
 from starnet_hpc.evaluate.files import write_files
 from starnet_hpc.evaluate.grids import grids_section
 from starnet_hpc.evaluate.inputs import Inputs, Survey, read_inputs
+from starnet_hpc.evaluate.others import others_section
 from starnet_hpc.evaluate.sample import SnrBin, snr_bins
 from starnet_hpc.evaluate.tables import Table
 from starnet_hpc.evaluate.verdict import verdict
@@ -44,6 +45,8 @@ def evaluate(config: ExperimentConfig) -> Path:
             if inputs.survey.benchmarks.any():
                 stars, chapter = _benchmarks(inputs, inputs.survey)
                 chapters.append(chapter)
+        if inputs.others:
+            chapters.append(others_section(inputs))
         if config.evaluate.compare_grids:
             chapters.append(grids_section(config, inputs.instrument))
         chapters += [make(inputs) for make in sections.OF_ALL_RUNS]

@@ -71,7 +71,8 @@ def status(config: ExperimentConfig, *, json: bool = False) -> None:
     parts = {
         "stores": list(_stores(stores, now)),
         "members": [_member(config, member, now) for member in range(config.ensemble.members)],
-        "predictions": [_prediction(config, name, stores[name], now) for name in _PREDICTED if name in stores],
+        "predictions": [_prediction(config, name, stores[name], now) for name in _PREDICTED if name in stores]
+        + [_prediction(config, name, state_of(config.store(name)), now) for name in config.predict.other_tests],
     }
     if json:
         plain = {kind: {part.name: _plain(part) for part in found} for kind, found in parts.items()}

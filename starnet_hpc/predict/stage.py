@@ -161,6 +161,7 @@ def _tasks(config: ExperimentConfig, digests: list[str], trained_on: TrainedOn, 
         raise MissingInputError(
             f"{config.store('survey')}: no such store; make it first with `starnet-hpc observe CONFIG`"
         )
+    names += config.predict.other_tests
     if not names:
         raise MissingInputError(f"{config.run_dir}: neither test.zarr nor survey.zarr is there; nothing to predict")
     return [_task(config, name, digests, trained_on, device) for name in names]

@@ -155,3 +155,25 @@ def test_identifiers_that_come_twice_are_refused(config: ExperimentConfig) -> No
     with pytest.raises(PredictionError, match="not unique"):
         predict(config)
     assert not config.catalogue("survey").exists()
+
+
+def test_stores_of_other_grids_get_catalogues_of_their_own(tmp_path: Path) -> None:
+    other = support.ready_to_predict(tmp_path / "other", survey=16, test=40)
+    paths = {"alternate": str(other.store("test")), "own": str(tmp_path / "run" / "test.zarr")}
+    config = support.ready_to_predict(tmp_path / "run", survey=16, test=40, predict={"other_tests": paths})
+    names = [path.name for path in predict(config)]
+    assert names == ["test_catalogue.fits", "catalogue.fits", "alternate_catalogue.fits", "own_catalogue.fits"]
+    own, again = (Table.read(config.catalogue(name)) for name in ("test", "own"))
+    assert (own["teff"] == again["teff"]).all()
+    assert (
+        Table.read(config.catalogue("alternate")).meta["INPUTDIG"]
+        == open_store(other.store("test"), made_by="").content_digest
+    )
+    assert not other.catalogue("test").exists()
+
+
+def test_a_store_of_another_grid_that_is_not_there_is_told(tmp_path: Path) -> None:
+    paths = {"alternate": str(tmp_path / "nowhere.zarr")}
+    config = support.ready_to_predict(tmp_path / "run", survey=16, predict={"other_tests": paths})
+    with pytest.raises(MissingInputError, match=r"nowhere\.zarr"):
+        predict(config)
