@@ -1,7 +1,5 @@
 """`last.pt`: the state of a training run, from which it goes on as if it had never stopped."""
 
-import csv
-import io
 import pickle
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,8 +9,6 @@ import torch
 
 from starnet_hpc.errors import StoreMismatchError
 from starnet_hpc.stores import write_atomically
-
-HISTORY_COLUMNS = ("epoch", "train_loss", "valid_loss", "learning_rate", "seconds", "spectra_per_s")
 
 
 @dataclass
@@ -26,6 +22,10 @@ class Progress:
     """Sum of the training losses of this epoch's steps."""
     seconds: float = 0.0
     """Time spent in this epoch before an interruption."""
+    phases: dict[str, float] = field(default_factory=dict)
+    """The part of it that this process spent in each phase of the steps."""
+    norms: list[float] = field(default_factory=list)
+    """Gradient norms of this epoch's steps."""
     best_loss: float = float("inf")
     finished: bool = False
     restarts: int = 0
@@ -67,15 +67,6 @@ def is_finished(path: Path, digest: str) -> bool:
     """
     saved = _read(path, digest)
     return saved is not None and bool(saved["progress"].finished)
-
-
-def write_history(path: Path, history: list[dict[str, float]]) -> None:
-    """Write `history.csv`, a line an epoch."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, HISTORY_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    write_atomically(path, lambda file: file.write(text.getvalue().encode()))
 
 
 def _read(path: Path, digest: str) -> dict[str, Any] | None:

@@ -12,7 +12,9 @@ from starnet_hpc.config import TrainConfig
 from starnet_hpc.errors import TrainingError
 from starnet_hpc.networks import negative_log_likelihood
 from starnet_hpc.train.checkpoint import Progress
+from starnet_hpc.train.clock import clock_of, peak_memory
 from starnet_hpc.train.data import Batch, RankData
+from starnet_hpc.train.history import Usage, median_norm, usage_columns
 from starnet_hpc.train.masks import PixelMask
 from starnet_hpc.train.optimisation import Plateau, make_optimizer, one_cycle
 from starnet_hpc.train.ranks import Ranks
@@ -68,6 +70,7 @@ class Trainer:
         self._seed, self._member, self._steps = seed, member, steps
         self._plateau = Plateau(config.plateau_patience, config.stop_patience)
         self._local_batch = config.batch_size // ranks.world
+        self._clock = clock_of(ranks.device)
 
     def span_ranks(self) -> None:
         """Train together with the other processes; all of them must come here."""
@@ -95,6 +98,7 @@ class Trainer:
         before = now.seconds
         batches = self._train.epoch(self._seed, self._member, now.epoch, self._local_batch, self._steps, now.step)
         self._model.train()
+        self._clock.restart(now.phases)
         for batch in batches:
             now.loss_sum += self._step(batch)
             now.step += 1
@@ -103,10 +107,13 @@ class Trainer:
             # Clocks differ between ranks, so the decision to save, like the one to leave, is taken together.
             leaving, saving = self._decide(events.stop(), due)
             if leaving or saving:
+                now.phases = self._clock.read()
                 events.checkpoint()
                 last_save = time.monotonic()
             if leaving:
                 return False
+            self._clock.lap(None)
+        now.phases = self._clock.read()
         return True
 
     def _step(self, batch: Batch) -> float:
@@ -116,9 +123,12 @@ class Trainer:
             group["lr"] = self._learning_rate()
         flux, labels = self._to_device(batch)
         flux = self._mask.train(flux, batch.rows.to(flux.device), now.epoch)
+        self._clock.lap("data")
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._loss(flux, labels)
+        self._clock.lap("forward")
         torch.autograd.backward(loss)
+        self._clock.lap("backward")
         # Of the gradient that all ranks share; looked at before it can spoil the weights, and a checkpoint after them.
         largest = self._config.clip_gradient if self._config.clip_gradient is not None else math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), largest).item()
@@ -126,6 +136,8 @@ class Trainer:
         if not (math.isfinite(mean) and math.isfinite(norm)):
             raise self._diverged(f"the loss is {mean:g} and the gradient's norm {norm:g}", f"step {now.step + 1}")
         self.optimizer.step()
+        self._clock.lap("optimiser")
+        now.norms.append(norm)
         return mean
 
     def _loss(self, flux: Tensor, labels: Tensor) -> Tensor:
@@ -136,7 +148,9 @@ class Trainer:
     def _finish_epoch(self, events: Events) -> None:
         now = self.progress
         train_loss = now.loss_sum / max(now.step, 1)
+        started = time.monotonic()
         valid_loss = self._validate()
+        valid_seconds = time.monotonic() - started
         if not math.isfinite(valid_loss):
             raise self._diverged(f"the validation loss is {valid_loss:g}", "its end")
         self._plateau.observe(valid_loss)
@@ -145,11 +159,16 @@ class Trainer:
             "train_loss": round(train_loss, 6),
             "valid_loss": round(valid_loss, 6),
             "learning_rate": float(f"{self.optimizer.param_groups[0]['lr']:.6g}"),
+            "gradient_norm": median_norm(now.norms),
             "seconds": round(now.seconds, 2),
+            "valid_seconds": round(valid_seconds, 2),
             "spectra_per_s": round(now.step * self._config.batch_size / max(now.seconds, 1e-9), 1),
+            **self._usage(),
+            "restarts": now.restarts,
         }
         now.history.append(row)
         now.epoch, now.step, now.loss_sum, now.seconds = now.epoch + 1, 0, 0.0, 0.0
+        now.phases, now.norms = {}, []
         if valid_loss < now.best_loss:
             now.best_loss = valid_loss
             events.improved()
@@ -158,6 +177,11 @@ class Trainer:
         now.plateau = asdict(self._plateau)
         events.epoch_done(row)
         events.checkpoint()
+
+    def _usage(self) -> dict[str, float]:
+        """Return the history's columns of time and memory; every process takes part."""
+        now = self.progress
+        return usage_columns(self._ranks.everyone(Usage(now.seconds, now.phases, *peak_memory(self._ranks.device))))
 
     def _diverged(self, what: str, when: str) -> TrainingError:
         return self._ranks.tell_once(

@@ -21,6 +21,7 @@ from starnet_hpc.progress import Bar, StageLog, stage_log
 from starnet_hpc.stores import Store, only_writer, open_store, write_atomically
 from starnet_hpc.train import checkpoint
 from starnet_hpc.train.data import RankData, shards_of_rank, steps_per_epoch
+from starnet_hpc.train.history import write_history
 from starnet_hpc.train.loop import Events, Trainer
 from starnet_hpc.train.masks import PixelMask
 from starnet_hpc.train.ranks import Ranks, joined_ranks
@@ -198,7 +199,7 @@ def _run(
 
     def tell(row: dict[str, float], bar: Bar) -> None:
         if ranks.first:
-            checkpoint.write_history(folder / "history.csv", trainer.progress.history)
+            write_history(folder / "history.csv", trainer.progress.history)
         bar.advance(1, f"loss {row['train_loss']:.3f} train, {row['valid_loss']:.3f} valid")
         log.info(
             "member %d epoch %d: loss %.4f train, %.4f valid; %.0f spectra/s",
