@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from starnet_hpc.evaluate import words
 from starnet_hpc.evaluate.residuals import COUNT, KINDS, LABEL, UNIT, kinds
 from starnet_hpc.evaluate.sample import ALL, Sample
-from starnet_hpc.evaluate.statistics import mean, median, rms
 from starnet_hpc.evaluate.tables import Column, Row, Table, Value, table
 from starnet_hpc.labels import GRID_LABELS
+from starnet_hpc.statistics import mean, median, rms
 
 IN_RANGE = ""
 """The remark of a comparison that enters the statistics."""

@@ -11,7 +11,7 @@ import numpy as np
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import StoreDamagedError
 from starnet_hpc.evaluate import words
-from starnet_hpc.evaluate.statistics import Floats
+from starnet_hpc.statistics import Floats
 
 _Found = TypeVar("_Found")
 

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starnet_hpc.evaluate.continua import Bias, Continua, Examples
-from starnet_hpc.evaluate.statistics import Floats, median, robust_std
 from starnet_hpc.evaluate.tables import Column, Row, Table, table
+from starnet_hpc.statistics import Floats, median, robust_std
 
 HELD_OUT, SURVEY = "held-out", "survey"
 _TEFF_STEPS = (250.0, 500.0, 1000.0, 2000.0, 5000.0)

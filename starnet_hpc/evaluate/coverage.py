@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from starnet_hpc.evaluate import words
 from starnet_hpc.evaluate.residuals import COUNT, FAILED, LABEL, SNR, UNIT
 from starnet_hpc.evaluate.sample import Sample, SnrBin, groups_by_snr
-from starnet_hpc.evaluate.statistics import Floats, mean, robust_std, share, std
 from starnet_hpc.evaluate.tables import Column, Row, Table, Value, table
+from starnet_hpc.statistics import Floats, mean, robust_std, share, std
 
 HONEST_68 = (60.0, 76.0)
 """Coverage of the 68 % interval [%] that counts as honest."""

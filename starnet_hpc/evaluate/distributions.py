@@ -6,8 +6,8 @@ import numpy as np
 
 from starnet_hpc.evaluate.inputs import History
 from starnet_hpc.evaluate.sample import Sample
-from starnet_hpc.evaluate.statistics import Floats
 from starnet_hpc.evaluate.tables import Column, Row, Table, table
+from starnet_hpc.statistics import Floats
 
 _SNR_LOW, _SNR_HIGH, _SNR_STEPS = 5.0, 1000.0, 23
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.spatial import cKDTree
 
-from starnet_hpc.evaluate.statistics import Floats
+from starnet_hpc.statistics import Floats
 
 TOLERANCE = {"teff": 10.0, "logg": 0.02, "feh": 0.02}
 """Templates whose labels differ by no more than this are at equal labels: the same nodes, but for their rounding."""

@@ -12,13 +12,13 @@ from starnet_hpc.evaluate import words
 from starnet_hpc.evaluate.document import Grid, Picture, Section
 from starnet_hpc.evaluate.figures import grids as figures
 from starnet_hpc.evaluate.gridmatch import FEWEST_MATCHES, Rows, interpolate, matches
-from starnet_hpc.evaluate.statistics import Floats, median
 from starnet_hpc.evaluate.tables import Column, Row, Table, table
 from starnet_hpc.grids.ferre import alpha_of
 from starnet_hpc.instruments import Instrument, check_native, continuum_for
 from starnet_hpc.kernels.forward import ForwardModel
 from starnet_hpc.kernels.linespread import sigma_kms
 from starnet_hpc.labels import ordered
+from starnet_hpc.statistics import Floats, median
 from starnet_hpc.stores import Store, open_store
 
 FEWEST = 5

@@ -14,9 +14,9 @@ from starnet_hpc.errors import MissingInputError, StoreDamagedError
 from starnet_hpc.evaluate.catalogues import Catalogue, check_ids, read_catalogue
 from starnet_hpc.evaluate.continua import Continua, read_continua
 from starnet_hpc.evaluate.sample import Sample
-from starnet_hpc.evaluate.statistics import Floats
 from starnet_hpc.instruments import Instrument, load_instrument
 from starnet_hpc.labels import LABELS
+from starnet_hpc.statistics import Floats
 from starnet_hpc.stores import Store, open_store
 
 BENCHMARK = "benchmark"

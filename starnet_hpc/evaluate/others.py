@@ -14,8 +14,8 @@ from starnet_hpc.evaluate.document import Grid, Section
 from starnet_hpc.evaluate.inputs import Inputs, Test
 from starnet_hpc.evaluate.residuals import COUNT, FEWEST, LABEL, UNIT
 from starnet_hpc.evaluate.sample import Sample
-from starnet_hpc.evaluate.statistics import NOTHING, Estimate, Floats, median, share
 from starnet_hpc.evaluate.tables import Column, Row, Table, Value, table
+from starnet_hpc.statistics import NOTHING, Estimate, Floats, median, share
 
 OWN, INSIDE, OUTSIDE = "held out", "inside", "outside"
 """Where spectra are: of this run's own grid, or of another one with labels inside or outside the trained ranges."""

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from starnet_hpc.evaluate import words
 from starnet_hpc.evaluate.sample import ALL, Sample, SnrBin, groups_by_snr
-from starnet_hpc.evaluate.statistics import Estimate, median, robust_std
 from starnet_hpc.evaluate.tables import Column, Row, Table, Value, table
+from starnet_hpc.statistics import Estimate, median, robust_std
 
 GOAL_PERCENT: Mapping[str, float] = {"teff": 15.0, "logg": 25.0, "feh": 15.0, "vsini": 15.0, "vrad": 15.0}
 """What a run should reach: median absolute residual over the training labels' standard deviation [%]."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from starnet_hpc.evaluate.statistics import Clusters, Floats
+from starnet_hpc.statistics import Clusters, Floats
 
 ALL = "all"
 """Name of the bin that holds every row."""

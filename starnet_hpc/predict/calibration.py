@@ -13,12 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from starnet_hpc.statistics import jackknife_error, one_sigma_factor
 from starnet_hpc.stores import read_json, write_json
 
-ONE_SIGMA = 0.682689492137
-"""Share of a Gaussian within one standard deviation."""
-
-_GROUPS = 10
 _LIMITS = (0.2, 5.0)
 """A factor outside says that something else is wrong, which a factor must not paper over."""
 
@@ -49,21 +46,14 @@ def calibrate(
         mean: predictions [rows, labels].
         sigma: total standard deviations as claimed [rows, labels], > 0.
         truth: labels [rows, labels].
-        template: which template each row is of [rows]; rows of one template fail together, so the factors' errors
-            come from leaving out groups of templates (a delete-a-group jackknife), not rows.
+        template: which template each row is of [rows].
     """
     usable = np.isfinite(mean).all(axis=1)
-    score = np.abs(truth - mean)[usable] / sigma[usable]
-    if score.shape[0] == 0:
+    pull = (truth - mean)[usable] / sigma[usable]
+    if pull.shape[0] == 0:
         return Calibration.none(mean.shape[1])
-    whole = np.quantile(score, ONE_SIGMA, axis=0)
-    known, position = np.unique(template[usable], return_inverse=True)
-    error = np.full(whole.shape, np.nan)
-    if known.size >= _GROUPS:
-        group = position % _GROUPS
-        parts = np.stack([np.quantile(score[group != g], ONE_SIGMA, axis=0) for g in range(_GROUPS)])
-        error = np.sqrt((_GROUPS - 1) / _GROUPS * ((parts - parts.mean(axis=0)) ** 2).sum(axis=0))
-    return Calibration(np.clip(whole, *_LIMITS), error, int(usable.sum()))
+    error = jackknife_error(one_sigma_factor, pull, template[usable])
+    return Calibration(np.clip(one_sigma_factor(pull), *_LIMITS), error, int(usable.sum()))
 
 
 def write_calibration(path: Path, calibration: Calibration, label_names: Sequence[str]) -> None:

@@ -11,8 +11,8 @@ from starnet_hpc.evaluate.coverage import HONEST_68, PULL_LIMIT
 from starnet_hpc.evaluate.figures import style
 from starnet_hpc.evaluate.residuals import FEWEST
 from starnet_hpc.evaluate.sample import ALL
-from starnet_hpc.evaluate.statistics import ONE_SIGMA, TWO_SIGMA, Floats
 from starnet_hpc.evaluate.tables import Table
+from starnet_hpc.statistics import ONE_SIGMA, TWO_SIGMA, Floats
 
 
 def residuals_along_label(table: Table, true: str = "true") -> Figure:
@@ -73,7 +73,7 @@ def coverage(table: Table) -> Figure:
             name = (f"S/N {snr}" if snr != ALL else ALL) if share == "coverage_68" else None
             axes.errorbar(at, value, error, fmt=marker, color=colour, elinewidth=1.0, label=name)
     axes.axhspan(*HONEST_68, color=style.LIGHT, alpha=0.45, linewidth=0)
-    for expected, name in ((ONE_SIGMA, "1σ: 68.3 %"), (TWO_SIGMA, "2σ: 95.4 %")):
+    for expected, name in ((100 * ONE_SIGMA, "1σ: 68.3 %"), (100 * TWO_SIGMA, "2σ: 95.4 %")):
         axes.axhline(expected, color=style.INK, linewidth=0.8, linestyle="--")
         axes.annotate(
             name,

@@ -16,10 +16,8 @@ Clusters = NDArray[np.integer[Any]] | None
 
 GAUSSIAN_MAD = 1.482602218505602
 """Standard deviation of a Gaussian over its median absolute deviation."""
-ONE_SIGMA = 68.26894921370859
-"""Share of a Gaussian within one standard deviation [%]."""
-TWO_SIGMA = 95.44997361036416
-"""Share of a Gaussian within two standard deviations [%]."""
+ONE_SIGMA, TWO_SIGMA = 0.6826894921370859, 0.9544997361036416
+"""Share of a Gaussian within one and two standard deviations."""
 
 
 class Estimate(NamedTuple):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from starnet_hpc.evaluate import statistics
+from starnet_hpc import statistics
 from tests.evaluate.fake_run import generator
 
 
