@@ -16,8 +16,12 @@ class NetworkConfig(Section):
     """Filters of each residual block (resnet only)."""
     dense: Annotated[int, Field(ge=8)] = 256
     """Nodes of the last hidden layer (resnet only)."""
+    head: Literal["gaussian", "mixture"] = "gaussian"
+    """What is predicted of each label: a Gaussian, or a mixture of several, whose mean and variance are catalogued."""
+    components: Annotated[int, Field(ge=1, le=100)] = 3
+    """Gaussians of a label's mixture (head `mixture` only)."""
     variance_floor: Annotated[float, Field(gt=0)] = 1e-6
-    """Smallest variance of a standardised label that the network may claim."""
+    """Smallest variance of a standardised label that the network may claim, in a mixture for each Gaussian."""
 
 
 class TrainConfig(Section):
@@ -39,6 +43,9 @@ class TrainConfig(Section):
     """Epochs without a better validation loss before the learning rate is halved (schedule `plateau`)."""
     stop_patience: Annotated[int, Field(ge=1)] = 12
     """Epochs without a better validation loss before training ends (schedule `plateau`)."""
+    beta_nll: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Each term of the training loss is weighted with variance^beta_nll (Seitzer et al. 2022; 0: eq. 1 of the paper).
+    The validation loss is eq. 1 always."""
     clip_gradient: Annotated[float, Field(gt=0)] | None = 10.0
     """Largest norm of the gradient; null switches clipping off."""
     nodes: Annotated[int, Field(ge=1)] = 1

@@ -1,7 +1,7 @@
 """Networks, their loss, their files, and the mathematics of the ensemble."""
 
 from starnet_hpc.networks.combination import Combined, Moments, combined, merge, moments
-from starnet_hpc.networks.gaussian import LabelScale, negative_log_likelihood
+from starnet_hpc.networks.heads import Gaussian, Mixture, Prediction, negative_log_likelihood
 from starnet_hpc.networks.normalisation import span_ranks
 from starnet_hpc.networks.saved import (
     Member,
@@ -12,12 +12,16 @@ from starnet_hpc.networks.saved import (
     recipe_digest,
     save_dict,
 )
+from starnet_hpc.networks.scale import LabelScale
 
 __all__ = [
     "Combined",
+    "Gaussian",
     "LabelScale",
     "Member",
+    "Mixture",
     "Moments",
+    "Prediction",
     "TrainedOn",
     "build_network",
     "combined",

@@ -1,12 +1,12 @@
 """The default network: compact and residual. It reaches a fifth of the paper network's residuals at the same cost."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from starnet_hpc.networks.gaussian import GaussianHead
+from starnet_hpc.networks.heads import Prediction
 from starnet_hpc.networks.normalisation import BatchNorm
 
 _STEM = 16
@@ -16,7 +16,7 @@ _SQUEEZE = 16
 class ResNet(nn.Module):
     """A strided stem, pre-activation blocks (He et al. 2016) that halve the pixels, a squeeze, one dense layer."""
 
-    def __init__(self, pixels: int, labels: int, *, channels: Sequence[int], dense: int, variance_floor: float) -> None:
+    def __init__(self, pixels: int, head: Callable[[int], nn.Module], *, channels: Sequence[int], dense: int) -> None:
         super().__init__()
         # Layers whose output goes into a normalisation have no biases: it would take them away again, and their
         # gradients would be rounding errors.
@@ -28,14 +28,14 @@ class ResNet(nn.Module):
         for _ in channels:
             length = -(-length // 2)
         self.dense = nn.Sequential(nn.Flatten(), nn.Linear(_SQUEEZE * length, dense), nn.ReLU())
-        self.head = GaussianHead(dense, labels, variance_floor)
+        self.head = head(dense)
 
-    def forward(self, flux: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and variance [batch, labels] for normalised flux [batch, pixels], which is 0 where masked."""
+    def forward(self, flux: Tensor) -> Prediction:
+        """Return what normalised flux [batch, pixels], which is 0 where masked, says of the labels."""
         # A masked pixel says nothing, so it enters as the continuum does, not as a line of full depth.
         depth = torch.where(flux == 0, flux, flux - 1.0)
-        mean, variance = self.head(self.dense(self.squeeze(self.blocks(self.stem(depth[:, None, :])))))
-        return mean, variance
+        prediction: Prediction = self.head(self.dense(self.squeeze(self.blocks(self.stem(depth[:, None, :])))))
+        return prediction
 
 
 class _Block(nn.Module):

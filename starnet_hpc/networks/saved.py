@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from torch import nn
 from starnet_hpc import provenance
 from starnet_hpc.config import NetworkConfig, check
 from starnet_hpc.errors import ConfigError, MissingInputError, StoreDamagedError, StoreMismatchError
-from starnet_hpc.networks.gaussian import LabelScale
+from starnet_hpc.networks.heads import make_head
 from starnet_hpc.networks.resnet import ResNet
+from starnet_hpc.networks.scale import LabelScale
 from starnet_hpc.networks.starnet import StarNet
 
 FORMAT_VERSION = 1
@@ -54,9 +56,10 @@ class Member:
 
 def build_network(config: NetworkConfig, pixels: int, labels: int) -> nn.Module:
     """Return a new network with weights drawn from torch's random state."""
+    head = partial(make_head, labels=labels, config=config)
     if config.kind == "starnet":
-        return StarNet(pixels, labels, variance_floor=config.variance_floor)
-    return ResNet(pixels, labels, channels=config.channels, dense=config.dense, variance_floor=config.variance_floor)
+        return StarNet(pixels, head)
+    return ResNet(pixels, head, channels=config.channels, dense=config.dense)
 
 
 def save_dict(

@@ -1,14 +1,16 @@
 """The paper's network: two convolutions, one pooling, two dense layers (Bialek et al. 2020, section 2.1)."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
-from starnet_hpc.networks.gaussian import GaussianHead
+from starnet_hpc.networks.heads import Prediction
 
 
 class StarNet(nn.Module):
     """40.4 million parameters at 39,436 pixels, 99.9 % of them in the first dense layer."""
 
-    def __init__(self, pixels: int, labels: int, *, variance_floor: float) -> None:
+    def __init__(self, pixels: int, head: Callable[[int], nn.Module]) -> None:
         super().__init__()
         self.convolutions = nn.Sequential(
             nn.Conv1d(1, 4, 8), nn.ReLU(), nn.Conv1d(4, 16, 8), nn.ReLU(), nn.MaxPool1d(4), nn.Flatten()
@@ -19,9 +21,9 @@ class StarNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        self.head = GaussianHead(128, labels, variance_floor)
+        self.head = head(128)
 
-    def forward(self, flux: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and variance [batch, labels] for normalised flux [batch, pixels], which is 0 where masked."""
-        mean, variance = self.head(self.dense(self.convolutions(flux[:, None, :])))
-        return mean, variance
+    def forward(self, flux: Tensor) -> Prediction:
+        """Return what normalised flux [batch, pixels], which is 0 where masked, says of the labels."""
+        prediction: Prediction = self.head(self.dense(self.convolutions(flux[:, None, :])))
+        return prediction

@@ -49,8 +49,8 @@ def member_moments(
         batch = torch.from_numpy(clean[part]).to(device).float()
         with torch.inference_mode():
             for member in members:
-                mean, variance = member.network(batch)
-                scaled = member.trained_on.scale.physical(mean.cpu().numpy(), variance.cpu().numpy())
+                found = member.network(batch)
+                scaled = member.trained_on.scale.physical(found.mean.cpu().numpy(), found.variance.cpu().numpy())
                 slots[member.number, part] = moments(*scaled)
     slots[[member.number for member in members], :, :, 1:] = np.where(
         unusable[:, None, None], np.nan, slots[[member.number for member in members], :, :, 1:]

@@ -142,8 +142,8 @@ class Trainer:
 
     def _loss(self, flux: Tensor, labels: Tensor) -> Tensor:
         with torch.autocast(flux.device.type, torch.bfloat16, enabled=self._config.precision == "bfloat16"):
-            mean, variance = self._model(flux)
-        return negative_log_likelihood(mean.float(), variance.float(), labels)
+            prediction = self._model(flux)
+        return negative_log_likelihood(prediction, labels, self._config.beta_nll)
 
     def _finish_epoch(self, events: Events) -> None:
         now = self.progress
@@ -193,13 +193,13 @@ class Trainer:
 
     @torch.no_grad()
     def _validate(self) -> float:
-        """Return the mean loss of all validation rows; nothing in it is random."""
+        """Return the mean loss (eq. 1, whatever is trained with) of all validation rows; nothing in it is random."""
         self.network.eval()
         sums = torch.zeros(2, dtype=torch.float64, device=self._ranks.device)
         for batch in self._valid.in_order(self._local_batch):
             flux, labels = self._to_device(batch)
-            mean, variance = self.network(self._mask.always(flux))
-            sums[0] += negative_log_likelihood(mean, variance, labels).double() * flux.shape[0]
+            prediction = self.network(self._mask.always(flux))
+            sums[0] += negative_log_likelihood(prediction, labels).double() * flux.shape[0]
             sums[1] += flux.shape[0]
         total, count = self._ranks.sum(sums).tolist()
         return float(total / count)

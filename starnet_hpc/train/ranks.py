@@ -150,8 +150,7 @@ def _settle_buckets(parallel: nn.Module, flux: Tensor) -> None:
     """
     parallel.eval()  # batch statistics stay as they are
     for _ in range(2):  # the new order comes into force with the second pass
-        mean, variance = parallel(flux)
-        torch.autograd.backward((mean.sum() + variance.sum()) * 0.0)
+        torch.autograd.backward(torch.stack([part.sum() for part in parallel(flux)]).sum() * 0.0)
     for parameter in parallel.parameters():
         parameter.grad = None
     parallel.train()

@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 NETWORKS = {
     "resnet": {"channels": [24, 32, 48, 64, 96], "dense": 256},  # the default
     "starnet": {"kind": "starnet"},
+    "mixture": {"channels": [8, 8], "dense": 16, "head": "mixture"},
 }
 WORLD = 3
 """Sums of two numbers do not depend on their order, sums of three do."""

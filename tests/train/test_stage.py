@@ -24,7 +24,7 @@ from starnet_hpc.errors import (
     StoreMismatchError,
     TrainingError,
 )
-from starnet_hpc.networks import load_member, negative_log_likelihood
+from starnet_hpc.networks import Gaussian, load_member, negative_log_likelihood
 from starnet_hpc.stores import only_writer, open_store
 from starnet_hpc.train import is_trained, loop, train
 from starnet_hpc.train.masks import PixelMask
@@ -127,15 +127,31 @@ def test_the_weights_that_are_kept_are_those_of_the_best_epoch(tmp_path: Path) -
     losses = [row["valid_loss"] for row in history(config)]
     best = int(np.argmin(losses))
     assert best < len(losses) - 1, "the last epoch is the best: this test shows nothing"
-    saved, member = torch.load(path, weights_only=True), load_member(path)
-    assert saved["facts"]["epoch"] == best + 1
-    store = open_store(config.store("valid"), made_by="augment")
-    flux, labels = torch.from_numpy(store.read(0, 48)).float(), store.column("labels")
+    assert torch.load(path, weights_only=True)["facts"]["epoch"] == best + 1
+    assert valid_loss(config) == pytest.approx(losses[best], abs=2e-6)  # the history has six decimals
+
+
+def test_validation_asks_for_the_likelihood_whatever_is_trained_with(tmp_path: Path) -> None:
+    rows = []
+    for beta in (0.0, 0.5):
+        changes = {"epochs": 1, "beta_nll": beta, "learning_rate": 1e-4}
+        config = support.ready_to_train(tmp_path / f"{beta}" / "run", train=changes)
+        train(config)
+        rows += history(config)
+        assert valid_loss(config) == pytest.approx(rows[-1]["valid_loss"], abs=2e-6)
+    plain, weighted = rows
+    # Networks that have learned nearly nothing claim a variance of ln 2 everywhere: that scales what is trained with.
+    assert weighted["train_loss"] / plain["train_loss"] == pytest.approx(math.log(2.0) ** 0.5, rel=0.01)
+    assert weighted["valid_loss"] == pytest.approx(plain["valid_loss"], rel=0.01)
+
+
+def valid_loss(config: ExperimentConfig) -> float:
+    """Return the loss of the kept member on the validation spectra."""
+    member, store = load_member(config.member_dir(0) / "best.pt"), open_store(config.store("valid"), made_by="augment")
     with torch.inference_mode():
-        mean, variance = member.network(flux)
-        target = torch.from_numpy(member.trained_on.scale.standardised(labels))
-        loss = negative_log_likelihood(mean, variance, target).item()
-    assert loss == pytest.approx(losses[best], abs=2e-6)  # the history has six decimals
+        prediction = member.network(torch.from_numpy(store.read(0, len(store))).float())
+    labels = torch.from_numpy(member.trained_on.scale.standardised(store.column("labels")))
+    return negative_log_likelihood(prediction, labels).item()
 
 
 def test_a_plateau_ends_the_training_early(tmp_path: Path) -> None:
@@ -293,15 +309,15 @@ def spoil_loss(monkeypatch: pytest.MonkeyPatch, where: str, place: int) -> None:
     """Let the loss, or only its gradient, of one step (from 0) or of one validation batch be no number."""
     calls = 0
 
-    def spoilt(mean: torch.Tensor, variance: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def spoilt(prediction: Gaussian, labels: torch.Tensor, *beta: float) -> torch.Tensor:
         nonlocal calls
-        loss = negative_log_likelihood(mean, variance, target)
+        loss = negative_log_likelihood(prediction, labels, *beta)
         if torch.is_grad_enabled() == (where != "validation"):
             calls += 1
             if calls == place + 1:
                 if where != "gradient":
                     return loss * math.nan
-                mean.register_hook(lambda gradient: gradient * math.inf)
+                prediction.mean.register_hook(lambda gradient: gradient * math.inf)
         return loss
 
     monkeypatch.setattr(loop, "negative_log_likelihood", spoilt)

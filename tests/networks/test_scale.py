@@ -1,32 +1,10 @@
-"""The loss, and the way from standardised outputs to physical units."""
+"""Standardised labels, and the way back to physical units."""
 
 import numpy as np
-import pytest
-import torch
-from scipy.stats import norm
 
-from starnet_hpc.networks import LabelScale, moments, negative_log_likelihood
+from starnet_hpc.networks import LabelScale, moments
 
 SCALE = LabelScale(mean=np.array([5000.0, 0.0]), std=np.array([800.0, 0.3]))
-
-
-def test_the_loss_is_the_negative_log_likelihood_without_its_constant() -> None:
-    generator = np.random.default_rng(5)
-    mean, target = generator.normal(size=(2, 40, 6))
-    variance = generator.uniform(0.01, 4.0, size=(40, 6))
-    ours = negative_log_likelihood(*(torch.from_numpy(each) for each in (mean, variance, target))).item()
-    scipys = -norm.logpdf(target, mean, np.sqrt(variance)).mean() - 0.5 * np.log(2 * np.pi)
-    assert ours == pytest.approx(scipys, rel=1e-12)
-
-
-def test_the_loss_is_least_where_mean_and_variance_are_right() -> None:
-    target = torch.randn(100_000, 1, generator=torch.Generator().manual_seed(2)) * 0.5 + 2.0
-
-    def loss(mean: float, variance: float) -> float:
-        return negative_log_likelihood(torch.tensor([[mean]]), torch.tensor([[variance]]), target).item()
-
-    best = loss(2.0, 0.25)
-    assert all(loss(2.0 + dm, 0.25 * f) > best for dm, f in [(0.05, 1), (-0.05, 1), (0, 1.1), (0, 0.9)])
 
 
 def test_a_variance_in_units_of_the_labels_scatter_becomes_the_sigma_in_kelvin() -> None:
