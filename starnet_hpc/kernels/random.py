@@ -46,7 +46,12 @@ def open_unit(words: NDArray[np.uint64]) -> NDArray[np.float64]:
 
 def permutation(key: Key, size: int) -> NDArray[np.int64]:
     """Return the numbers 0 to `size` - 1 shuffled."""
-    return np.argsort(_wide_words(key, np.arange(size, dtype=np.int64), 1)[:, 0], kind="stable")
+    return shuffled(key, np.arange(size, dtype=np.int64))
+
+
+def shuffled(key: Key, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return different numbers [n] in the order that the key gives them; two are in the same order among any others."""
+    return numbers[np.argsort(_wide_words(key, numbers, 1)[:, 0], kind="stable")]
 
 
 def normals(key: Key, row: int, count: int) -> _F4:

@@ -17,7 +17,7 @@ from starnet_hpc.stores.build import open_group
 from starnet_hpc.stores.columns import DIGESTS, UNREADABLE, WAVELENGTH
 from starnet_hpc.stores.layout import Layout, shard_file
 from starnet_hpc.stores.markers import is_whole, marker_folder
-from starnet_hpc.stores.shardfile import read_rows
+from starnet_hpc.stores.shardfile import read_rows, scatter_rows
 
 _OPEN_FILES = 256
 """Files of a `mapped` store that a process keeps open; systems allow as few as 1,024."""
@@ -93,6 +93,24 @@ class Store:
             first = last
         return out
 
+    def read_shard(self, shard: int, out: NDArray[np.floating[Any]], places: NDArray[np.int64]) -> None:
+        """Read a whole shard, its k-th row to `out[places[k]]`; one pass over the file, one copy of its bytes.
+
+        Args:
+            shard: which one.
+            out: [n, pixels], C-contiguous, of the store's dtype.
+            places: of the shard's rows in `out`, each another.
+
+        Raises:
+            StoreDamagedError: the shard's file is missing, truncated, or cannot be read.
+        """
+        try:
+            if self._is_plain and scatter_rows(shard_file(self.path, shard), self.layout, shard, out, places):
+                return
+        except (FileNotFoundError, EOFError):
+            raise _damaged(self.path, self.layout, shard) from None
+        out[places] = self._by_zarr(shard, self.layout.rows_of(shard))
+
     def mapped_rows(self) -> "MappedRows":
         """Return the fluxes for reading row by row; only for stores whose layout is `mapped`."""
         return MappedRows(self.path, self.layout)
@@ -105,12 +123,17 @@ class Store:
         except (FileNotFoundError, EOFError):
             raise _damaged(self.path, self.layout, shard) from None
         begin = self.layout.rows_of(shard).start + first
+        out[:] = self._by_zarr(shard, range(begin, begin + len(out)))
+
+    def _by_zarr(self, shard: int, rows: range) -> NDArray[np.floating[Any]]:
+        """Return the fluxes [n, pixels] of rows of the store that lie in one shard."""
         try:
-            out[:] = np.asarray(self._array("flux")[begin : begin + len(out)])
+            flux = np.asarray(self._array("flux")[rows.start : rows.stop])
         except UNREADABLE as error:
             raise _damaged(self.path, self.layout, shard, f"cannot be read ({error})") from error
         if not is_whole(self.path, self.layout, shard):  # asked afterwards: Zarr takes a lost file for NaN
             raise _damaged(self.path, self.layout, shard)
+        return flux
 
     @cached_property
     def _is_plain(self) -> bool:

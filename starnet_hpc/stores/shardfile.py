@@ -6,7 +6,10 @@ long as making the spectra; its reader takes 20 times as long as the system does
 (Zarr v3 specification, codec `sharding_indexed` with the index at the end.)
 """
 
+import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +23,8 @@ from starnet_hpc.stores.layout import Layout
 
 _ABSENT = np.uint64(2**64 - 1)
 """Offset and length of an inner chunk that the shard does not hold."""
+_MOST_VECTORS = max(os.sysconf("SC_IOV_MAX"), 16)
+"""Pieces of memory that the system fills in one call; POSIX promises 16, Linux takes 1,024."""
 
 
 def write_rows(file: IO[bytes], layout: Layout, flux: NDArray[np.floating[Any]]) -> None:
@@ -54,12 +59,8 @@ def read_rows(path: Path, layout: Layout, shard: int, first: int, out: NDArray[n
         FileNotFoundError: there is no such file.
         EOFError: it has not the bytes that the layout says, or loses them meanwhile.
     """
-    index = _index(layout, len(layout.rows_of(shard)))
-    with path.open("rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size != layout.bytes_of(shard):
-            raise EOFError
-        if os.pread(file.fileno(), len(index), size - len(index)) != index:
+    with _plain_file(path, layout, shard) as file:
+        if file is None:
             return False
         file.seek(first * layout.pixels * out.itemsize)
         rest = out.data.cast("B")
@@ -69,6 +70,48 @@ def read_rows(path: Path, layout: Layout, shard: int, first: int, out: NDArray[n
                 raise EOFError
             rest = rest[count:]
     return True
+
+
+def scatter_rows(
+    path: Path, layout: Layout, shard: int, out: NDArray[np.floating[Any]], places: NDArray[np.int64]
+) -> bool:
+    """Read all rows of one shard from its file straight to where they are wanted: the k-th to `out[places[k]]`.
+
+    The file is read from its beginning to its end whatever the places are, and nothing is copied twice. What comes back
+    and what is raised is as for `read_rows`.
+
+    Args:
+        path: the shard's file.
+        layout: of the store.
+        shard: which one.
+        out: [n, pixels], C-contiguous, of the store's dtype.
+        places: of the shard's rows in `out`, each another.
+    """
+    size = layout.pixels * out.itemsize
+    data = out.data.cast("B")
+    rows = [data[place * size : (place + 1) * size] for place in places.tolist()]
+    with _plain_file(path, layout, shard) as file:
+        if file is None:
+            return False
+        done = 0
+        while done < len(rows) * size:
+            row, inside = divmod(done, size)  # a call may end in the middle of a row
+            count = os.preadv(file.fileno(), [rows[row][inside:], *rows[row + 1 : row + _MOST_VECTORS]], done)
+            if not count:
+                raise EOFError
+            done += count
+    return True
+
+
+@contextmanager
+def _plain_file(path: Path, layout: Layout, shard: int) -> Iterator[io.FileIO | None]:
+    """Open a shard's file; None says that its rows do not lie there one after the other, or that nobody knows."""
+    index = _index(layout, len(layout.rows_of(shard)))
+    with io.FileIO(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size != layout.bytes_of(shard):
+            raise EOFError
+        yield file if os.pread(file.fileno(), len(index), size - len(index)) == index else None
 
 
 def digest_rows(flux: NDArray[np.floating[Any]]) -> str:

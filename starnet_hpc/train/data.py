@@ -1,25 +1,26 @@
-"""Batches of training spectra: whole shards for each rank, shuffled by key every epoch."""
+"""Batches of spectra: what a rank feeds its network with, wherever the spectra lie."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from starnet_hpc.errors import ConfigError
-from starnet_hpc.kernels.random import permutation, stream
 from starnet_hpc.networks import LabelScale
 from starnet_hpc.stores import Store
+from starnet_hpc.train.order import Window, rows_of, shuffled_windows, windows_in_order
+from starnet_hpc.train.resident import Resident
+
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Spectra that go through the network together."""
+    """Spectra that go through the network together, on the device."""
 
     flux: Tensor
-    """[batch, pixels], as stored."""
+    """[batch, pixels], as stored; may be written over when the next batch is asked for."""
     labels: Tensor
     """[batch, labels], standardised."""
     rows: Tensor
@@ -27,66 +28,56 @@ class Batch:
 
 
 class RankData:
-    """The rows of one store that one rank works on, held in memory as they are stored."""
+    """The rows of one store that one rank works on."""
 
-    def __init__(self, store: Store, scale: LabelScale, shards: list[int]) -> None:
-        layout = store.layout
-        owned = [row for shard in shards for row in layout.rows_of(shard)]
-        self.rows: NDArray[np.int64] = np.array(owned, dtype=np.int64)
-        self._flux = torch.empty((self.rows.size, layout.pixels), dtype=getattr(torch, layout.dtype))
-        begin = 0
-        for shard in shards:
-            span = layout.rows_of(shard)
-            self._flux[begin : begin + len(span)] = torch.from_numpy(store.read(span.start, span.stop))
-            begin += len(span)
-        self._labels = torch.from_numpy(scale.standardised(store.column("labels")[self.rows]))
+    def __init__(
+        self,
+        store: Store,
+        scale: LabelScale,
+        shards: Sequence[int],
+        *,
+        device: torch.device = _CPU,
+        shuffle_shards: int = 16,
+    ) -> None:
+        """Prepare for reading.
+
+        Args:
+            store: of spectra with labels.
+            scale: standardises the labels.
+            shards: those of the rank.
+            device: where batches are wanted.
+            shuffle_shards: shards whose rows are shuffled among each other.
+        """
+        self.rows = rows_of(store.layout, shards)
+        self._layout, self._shards = store.layout, shards
+        self._device, self._shuffle_shards = device, shuffle_shards
+        self._labels = scale.standardised(store.column("labels"))
+        self._source = Resident(store, shards)
 
     @property
     def pixels(self) -> int:
         """Length of a spectrum."""
-        return int(self._flux.shape[1])
+        return self._layout.pixels
 
-    def epoch(self, seed: int, member: int, epoch: int, size: int, steps: int, first: int = 0) -> Iterator[Batch]:
+    def epoch(
+        self, seed: int, member: int, epoch: int, size: int, steps: int, first: int = 0
+    ) -> Generator[Batch, None, None]:
         """Yield batches `first` to `steps` - 1 of an epoch, `size` rows each, in the order that the key gives."""
-        order = permutation(stream(seed, "train", member, "order", epoch), self.rows.size)
-        for step in range(first, steps):
-            yield self._batch(order[step * size : (step + 1) * size])
+        key = {"seed": seed, "member": member, "epoch": epoch}
+        windows = shuffled_windows(self._layout, self._shards, self._shuffle_shards, **key)
+        return self._batches(list(windows), size, range(first, steps))
 
-    def in_order(self, size: int) -> Iterator[Batch]:
+    def in_order(self, size: int) -> Generator[Batch, None, None]:
         """Yield all rows once, in order."""
-        for begin in range(0, self.rows.size, size):
-            yield self._batch(np.arange(begin, min(begin + size, self.rows.size)))
+        windows = list(windows_in_order(self._layout, self._shards))
+        return self._batches(windows, size, range(-(-self.rows.size // size)))
 
-    def _batch(self, places: NDArray[np.int64]) -> Batch:
-        chosen = torch.from_numpy(places)
-        return Batch(self._flux[chosen], self._labels[chosen], torch.from_numpy(self.rows[places]))
-
-
-def shards_of_rank(store: Store, rank: int, world: int) -> list[int]:
-    """Return the shards of one rank: every `world`-th, so that no two ranks share a row.
-
-    Raises:
-        ConfigError: there are fewer shards than ranks.
-    """
-    if store.layout.shards < world:
-        raise ConfigError(
-            f"{store.path} has {store.layout.shards} shards for {world} processes: "
-            f"lower augment.shard_rows to {max(1, len(store) // world)} or less, or train with fewer processes"
-        )
-    return list(range(rank, store.layout.shards, world))
-
-
-def steps_per_epoch(store: Store, world: int, local_batch: int) -> int:
-    """Return the steps that every rank can take: the rank with the fewest rows decides, so that all stay in step.
-
-    Raises:
-        ConfigError: some rank has not even one batch.
-    """
-    owned = [sum(len(store.layout.rows_of(shard)) for shard in shards_of_rank(store, r, world)) for r in range(world)]
-    steps = min(owned) // local_batch
-    if steps == 0:
-        raise ConfigError(
-            f"train.batch_size: {local_batch} spectra a process, but one process has only {min(owned)} of "
-            f"{len(store)} in {store.path}; lower train.batch_size or raise augment.n_train"
-        )
-    return steps
+    def _batches(self, windows: list[Window], size: int, steps: range) -> Generator[Batch, None, None]:
+        if not steps:
+            return
+        order = np.concatenate([window.rows for window in windows])
+        rows = torch.from_numpy(order).to(self._device)
+        labels = torch.from_numpy(self._labels[order]).to(self._device)
+        for step, flux in zip(steps, self._source.fluxes(windows, size, steps), strict=True):
+            part = slice(step * size, (step + 1) * size)
+            yield Batch(flux.to(self._device), labels[part], rows[part])

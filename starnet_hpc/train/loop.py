@@ -2,14 +2,15 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
 
 from starnet_hpc.config import TrainConfig
-from starnet_hpc.errors import TrainingError
+from starnet_hpc.errors import StarnetError, TrainingError
 from starnet_hpc.networks import negative_log_likelihood
 from starnet_hpc.train.checkpoint import Progress
 from starnet_hpc.train.clock import clock_of, peak_memory
@@ -96,36 +97,47 @@ class Trainer:
         now = self.progress
         started = last_save = time.monotonic()
         before = now.seconds
-        batches = self._train.epoch(self._seed, self._member, now.epoch, self._local_batch, self._steps, now.step)
         self._model.train()
         self._clock.restart(now.phases)
-        for batch in batches:
-            now.loss_sum += self._step(batch)
-            now.step += 1
-            now.seconds = before + time.monotonic() - started
-            due = time.monotonic() - last_save > 60 * self._config.checkpoint_minutes
-            # Clocks differ between ranks, so the decision to save, like the one to leave, is taken together.
-            leaving, saving = self._decide(events.stop(), due)
-            if leaving or saving:
-                now.phases = self._clock.read()
-                events.checkpoint()
-                last_save = time.monotonic()
-            if leaving:
-                return False
-            self._clock.lap(None)
-        now.phases = self._clock.read()
-        return True
+        batches = self._train.epoch(self._seed, self._member, now.epoch, self._local_batch, self._steps, now.step)
+        with closing(batches):
+            while True:
+                batch, problem = self._next(batches)
+                self._clock.lap("data")
+                due = time.monotonic() - last_save > 60 * self._config.checkpoint_minutes
+                # Between two steps, when every rank has its next batch or knows that there is none. Clocks differ, so
+                # the decision to save, like the one to leave, is taken together.
+                leaving, saving = self._decide(events.stop(), due, problem)
+                if leaving or saving or batch is None:
+                    now.phases = self._clock.read()
+                if leaving or saving:
+                    events.checkpoint()
+                    last_save = time.monotonic()
+                if leaving:
+                    return False
+                if batch is None:
+                    return True
+                self._clock.lap(None)
+                now.loss_sum += self._step(batch)
+                now.step += 1
+                now.seconds = before + time.monotonic() - started
+
+    def _next(self, batches: Iterator[Batch]) -> tuple[Batch | None, StarnetError | None]:
+        """Return the next batch, None after the last one; or what is wrong with it."""
+        try:
+            return next(batches, None), None
+        except StarnetError as error:
+            return None, error
 
     def _step(self, batch: Batch) -> float:
         """Take one step; return its loss over all ranks' spectra."""
         now = self.progress
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
-        flux, labels = self._to_device(batch)
-        flux = self._mask.train(flux, batch.rows.to(flux.device), now.epoch)
+        flux = self._mask.train(batch.flux.float(), batch.rows, now.epoch)
         self._clock.lap("data")
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(flux, labels)
+        loss = self._loss(flux, batch.labels)
         self._clock.lap("forward")
         torch.autograd.backward(loss)
         self._clock.lap("backward")
@@ -197,12 +209,12 @@ class Trainer:
         self.network.eval()
         sums = torch.zeros(2, dtype=torch.float64, device=self._ranks.device)
         for batch in self._valid.in_order(self._local_batch):
-            flux, labels = self._to_device(batch)
-            prediction = self.network(self._mask.always(flux))
-            sums[0] += negative_log_likelihood(prediction, labels).double() * flux.shape[0]
-            sums[1] += flux.shape[0]
-        total, count = self._ranks.sum(sums).tolist()
-        return float(total / count)
+            count = batch.labels.shape[0]
+            prediction = self.network(self._mask.always(batch.flux.float()))
+            sums[0] += negative_log_likelihood(prediction, batch.labels).double() * count
+            sums[1] += count
+        total, rows = self._ranks.sum(sums).tolist()
+        return float(total / rows)
 
     def _learning_rate(self) -> float:
         if self._config.schedule == "plateau":
@@ -210,12 +222,19 @@ class Trainer:
         step = self.progress.epoch * self._steps + self.progress.step
         return one_cycle(step, self._config.epochs * self._steps, self._config.learning_rate)
 
-    def _to_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        device = self._ranks.device
-        return batch.flux.to(device).float(), batch.labels.to(device)
+    def _decide(self, leaving: bool, saving: bool, problem: StarnetError | None) -> tuple[bool, bool]:
+        """Return whether any rank wants to leave, and to save; raise on every rank what is wrong on one of them."""
+        if self._ranks.world > 1:
+            wishes = [float(leaving), float(saving), float(problem is not None)]
+            votes = self._ranks.sum(torch.tensor(wishes, device=self._ranks.device)).tolist()
+            leaving, saving = votes[0] > 0, votes[1] > 0
+            if votes[2] > 0:
+                self._ranks.agree(lambda: _raise(problem))
+        elif problem is not None:
+            raise problem
+        return leaving, saving
 
-    def _decide(self, leaving: bool, saving: bool) -> tuple[bool, bool]:
-        if self._ranks.world == 1:
-            return leaving, saving
-        votes = self._ranks.sum(torch.tensor([float(leaving), float(saving)], device=self._ranks.device))
-        return bool(votes[0] > 0), bool(votes[1] > 0)
+
+def _raise(problem: StarnetError | None) -> None:
+    if problem is not None:
+        raise problem

@@ -20,10 +20,11 @@ from starnet_hpc.networks import TrainedOn, build_network, recipe_digest, save_d
 from starnet_hpc.progress import Bar, StageLog, stage_log
 from starnet_hpc.stores import Store, only_writer, open_store, write_atomically
 from starnet_hpc.train import checkpoint
-from starnet_hpc.train.data import RankData, shards_of_rank, steps_per_epoch
+from starnet_hpc.train.data import RankData
 from starnet_hpc.train.history import write_history
 from starnet_hpc.train.loop import Events, Trainer
 from starnet_hpc.train.masks import PixelMask
+from starnet_hpc.train.order import shards_of_rank, steps_per_epoch
 from starnet_hpc.train.ranks import Ranks, joined_ranks
 
 BEST = "best.pt"
@@ -161,10 +162,13 @@ def _trainer(
     steps = steps_per_epoch(train_store, ranks.world, config.train.batch_size // ranks.world)
     torch.manual_seed(_seed(config, member, "init"))
     network = build_network(config.network, train_store.layout.pixels, len(trained_on.label_names)).to(ranks.device)
-    data = RankData(train_store, trained_on.scale, shards_of_rank(train_store, ranks.rank, ranks.world))
+    shards = shards_of_rank(train_store, ranks.rank, ranks.world)
     # Validation is small: a rank without a shard of its own reads the same code with no rows.
     valid_shards = list(range(ranks.rank, valid_store.layout.shards, ranks.world))
-    valid = RankData(valid_store, trained_on.scale, valid_shards)
+    data, valid = (
+        RankData(store, trained_on.scale, own, device=ranks.device, shuffle_shards=config.train.shuffle_shards)
+        for store, own in ((train_store, shards), (valid_store, valid_shards))
+    )
     tellurics = torch.from_numpy(load_instrument(config.instrument).tellurics()).to(ranks.device)
     mask = PixelMask(config.seed, member, tellurics, config.augment.zero_fraction_max)
     trainer = Trainer(network, config.train, ranks, (data, valid), mask, seed=config.seed, member=member, steps=steps)

@@ -32,7 +32,7 @@ def main(paths: list[Path], out: Path) -> None:
 
 def steps(config: ExperimentConfig, ranks: Ranks) -> dict[str, torch.Tensor]:
     known, store = trained_on(config), open_store(config.store("train"), made_by="augment")
-    whole = next(RankData(store, known.scale, [0, 1]).in_order(config.train.batch_size))
+    whole = next(RankData(store, known.scale, [0, 1], device=ranks.device).in_order(config.train.batch_size))
     mine = Batch(*(part[ranks.rank :: ranks.world] for part in (whole.flux, whole.labels, whole.rows)))
     torch.manual_seed(SEED)
     network = build_network(config.network, known.pixels, len(known.label_names))

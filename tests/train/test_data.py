@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from starnet_hpc.errors import ConfigError
 from starnet_hpc.networks import LabelScale
 from starnet_hpc.stores import Store, open_store
-from starnet_hpc.train.data import RankData, shards_of_rank, steps_per_epoch
+from starnet_hpc.train.data import RankData
+from starnet_hpc.train.order import shards_of_rank, steps_per_epoch
 from tests import support
 
 ROWS = 150  # five shards, the last one short
