@@ -61,6 +61,8 @@ class TrainConfig(Section):
     """CPU threads a process; by default the job's cores shared among its processes."""
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
     """Time between checkpoints inside an epoch; there is one after each epoch, too."""
+    tensorboard: bool = False
+    """Write the history for TensorBoard, too, into `members/KK/tensorboard` (extra `tensorboard`)."""
 
     @model_validator(mode="after")
     def _check_batch(self) -> Self:

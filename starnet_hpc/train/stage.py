@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from starnet_hpc.networks import TrainedOn, build_network, recipe_digest, save_d
 from starnet_hpc.progress import Bar, StageLog, stage_log
 from starnet_hpc.stores import Store, only_writer, open_store, write_atomically
 from starnet_hpc.train import checkpoint
+from starnet_hpc.train.board import FOLDER, board, check_board
 from starnet_hpc.train.data import RankData
 from starnet_hpc.train.history import write_history
 from starnet_hpc.train.loop import Events, Trainer
@@ -38,7 +39,8 @@ def train(config: ExperimentConfig, member: int = 0) -> Path:
     """Train one member, or go on with it; return its `best.pt`.
 
     Raises:
-        ConfigError: there is no such member, or its processes cannot share shards and batches.
+        ConfigError: there is no such member, its processes cannot share shards and batches, or TensorBoard is wanted
+            and not installed.
         MissingInputError, StoreIncompleteError: the training stores are not there or not finished.
         StoreMismatchError: the member's folder belongs to another configuration.
         RunDirectoryBusyError: the member is being trained already.
@@ -51,6 +53,7 @@ def train(config: ExperimentConfig, member: int = 0) -> Path:
         raise ConfigError(f"--member {member}: ensemble.members is {count}, so members are 0 to {count - 1}")
     folder = config.member_dir(member)
     with joined_ranks() as ranks, _log(config, member, ranks) as log:
+        ranks.agree(lambda: check_board(config.train.tensorboard and ranks.first))
         stores = ranks.agree(lambda: _stores(config))
         with _only_trainer(folder, ranks):
             digest = provenance.digest_recipe(member_recipe(config, *stores, member))
@@ -100,7 +103,7 @@ def member_recipe(config: ExperimentConfig, train_store: Store, valid_store: Sto
         "zero_fraction_max": config.augment.zero_fraction_max,
         "network": config.network.model_dump(mode="json"),
         "training": config.train.model_dump(
-            mode="json", exclude={"nodes", "gpus_per_node", "threads", "checkpoint_minutes"}
+            mode="json", exclude={"nodes", "gpus_per_node", "threads", "checkpoint_minutes", "tensorboard"}
         ),
     }
 
@@ -201,9 +204,10 @@ def _run(
             )  # fmt: skip
             write_atomically(folder / BEST_SO_FAR, lambda file: torch.save(saved, file))
 
-    def tell(row: dict[str, float], bar: Bar) -> None:
+    def tell(row: dict[str, float], bar: Bar, show: Callable[[dict[str, float]], None]) -> None:
         if ranks.first:
             write_history(folder / "history.csv", trainer.progress.history)
+            show(row)
         bar.advance(1, f"loss {row['train_loss']:.3f} train, {row['valid_loss']:.3f} valid")
         log.info(
             "member %d epoch %d: loss %.4f train, %.4f valid; %.0f spectra/s",
@@ -212,9 +216,10 @@ def _run(
 
     with (
         stop_requests() as stop,
+        board(folder / FOLDER, trainer.progress.epoch, wanted=config.train.tensorboard and ranks.first) as show,
         log.bar(f"member {member}", config.train.epochs, "epochs", done=trainer.progress.epoch) as bar,
     ):
-        events = Events(lambda: bool(stop), save_checkpoint, save_best, lambda row: tell(row, bar))
+        events = Events(lambda: bool(stop), save_checkpoint, save_best, lambda row: tell(row, bar, show))
         finished = trainer.run(events)
     if not finished:
         now = trainer.progress

@@ -43,13 +43,12 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> Device:
         takes(SECONDS["data"])
         return mask(self, *arguments)
 
-    def loss(mean: torch.Tensor, variance: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        if not torch.is_grad_enabled():
-            takes(VALIDATION)
-            return negative_log_likelihood(mean, variance, target)
-        takes(SECONDS["forward"])
-        mean.register_hook(lambda _: takes(SECONDS["backward"]))
-        return negative_log_likelihood(mean, variance, target)
+    def loss(*arguments: Any) -> torch.Tensor:
+        found: torch.Tensor = negative_log_likelihood(*arguments)
+        takes(SECONDS["forward"] if found.requires_grad else VALIDATION)
+        if found.requires_grad:
+            found.register_hook(lambda _: takes(SECONDS["backward"]))
+        return found
 
     def stepped(self: torch.optim.AdamW, *arguments: Any) -> Any:
         takes(SECONDS["optimiser"])
