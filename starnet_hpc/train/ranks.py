@@ -1,6 +1,8 @@
 """torch.distributed's only door: the processes that train one member together."""
 
+import gc
 import os
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -120,17 +122,29 @@ def joined_ranks() -> Iterator[Ranks]:
     _join(rank, world, "nccl" if own_gpus else "gloo")
     try:
         yield Ranks(rank, world, local_world, device)
-    except StarnetError:
-        raise
-    except RuntimeError as error:
-        if not _is_lost_contact(error):
+    except Exception as error:
+        _let_go(error)
+        if isinstance(error, StarnetError) or not (isinstance(error, RuntimeError) and _is_lost_contact(error)):
             raise
         raise LauncherError(
             f"rank {rank} of {world} lost contact with the others: one of them has died, or its machine has (its own "
             f"messages tell more); run the same command again to go on from the last checkpoint"
         ) from None
     finally:
+        gc.collect()
         dist.destroy_process_group()
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Drop what the frames that an error has passed through hold: the network that spans the processes, above all.
+
+    That network keeps torch's group of processes alive, and whoever drops the group last waits for its threads. Those
+    may want Python's lock to free a tensor: `destroy_process_group` lends it to them, the network does not. Then both
+    wait for ever; or Python ends before they had it, and the process is aborted.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 def _gather(values: Tensor) -> Tensor:

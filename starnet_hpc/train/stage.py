@@ -51,31 +51,9 @@ def train(config: ExperimentConfig, member: int = 0) -> Path:
     if not 0 <= member < config.ensemble.members:
         count = config.ensemble.members
         raise ConfigError(f"--member {member}: ensemble.members is {count}, so members are 0 to {count - 1}")
-    folder = config.member_dir(member)
     with joined_ranks() as ranks, _log(config, member, ranks) as log:
-        ranks.agree(lambda: check_board(config.train.tensorboard and ranks.first))
-        stores = ranks.agree(lambda: _stores(config))
-        with _only_trainer(folder, ranks):
-            digest = provenance.digest_recipe(member_recipe(config, *stores, member))
-            found = ranks.agree(lambda: _found(folder, digest, ranks.world))
-            if len(set(ranks.everyone(found and (found[0].epoch, found[0].step)))) > 1:
-                raise ranks.tell_once(
-                    TrainingError(f"{folder}: not all processes see the same last.pt; run the same command again")
-                )
-            if found and found[0].finished:
-                if ranks.first:
-                    _publish(folder)
-                log.info("member %d: trained already (%d epochs)", member, found[0].epoch)
-                return folder / BEST
-            _set_threads(config, ranks)
-            trainer, trained_on = ranks.agree(lambda: _trainer(config, ranks, *stores, member))
-            trainer.span_ranks()
-            if found:
-                found[0].restarts += 1
-                trainer.restore(found[0], found[1]["network"], found[1]["optimizer"])
-                log.info("member %d: goes on at epoch %d, step %d", member, found[0].epoch + 1, found[0].step)
-            _run(trainer, trained_on, config, member, digest, log, ranks)
-    return folder / BEST
+        _train(config, member, ranks, log)
+    return config.member_dir(member) / BEST
 
 
 def is_trained(config: ExperimentConfig, member: int) -> bool:
@@ -111,6 +89,33 @@ def member_recipe(config: ExperimentConfig, train_store: Store, valid_store: Sto
 def _stores(config: ExperimentConfig) -> tuple[Store, Store]:
     """Return what is trained and what is validated on."""
     return open_store(config.store("train"), made_by="augment"), open_store(config.store("valid"), made_by="augment")
+
+
+def _train(config: ExperimentConfig, member: int, ranks: Ranks, log: StageLog) -> None:
+    """Train with these processes; what spans them is gone when this returns, as `joined_ranks` wants it."""
+    folder = config.member_dir(member)
+    ranks.agree(lambda: check_board(config.train.tensorboard and ranks.first))
+    stores = ranks.agree(lambda: _stores(config))
+    with _only_trainer(folder, ranks):
+        digest = provenance.digest_recipe(member_recipe(config, *stores, member))
+        found = ranks.agree(lambda: _found(folder, digest, ranks.world))
+        if len(set(ranks.everyone(found and (found[0].epoch, found[0].step)))) > 1:
+            raise ranks.tell_once(
+                TrainingError(f"{folder}: not all processes see the same last.pt; run the same command again")
+            )
+        if found and found[0].finished:
+            if ranks.first:
+                _publish(folder)
+            log.info("member %d: trained already (%d epochs)", member, found[0].epoch)
+            return
+        _set_threads(config, ranks)
+        trainer, trained_on = ranks.agree(lambda: _trainer(config, ranks, *stores, member))
+        trainer.span_ranks()
+        if found:
+            found[0].restarts += 1
+            trainer.restore(found[0], found[1]["network"], found[1]["optimizer"])
+            log.info("member %d: goes on at epoch %d, step %d", member, found[0].epoch + 1, found[0].step)
+        _run(trainer, trained_on, config, member, digest, log, ranks)
 
 
 @contextmanager

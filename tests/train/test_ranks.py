@@ -3,12 +3,15 @@
 import re
 import signal
 import subprocess
+import weakref
 from pathlib import Path
 
 import pytest
 import torch
 
 from starnet_hpc.config import ExperimentConfig
+from starnet_hpc.errors import LauncherError, TrainingError
+from starnet_hpc.train import ranks
 from tests import support
 
 HERE = Path(__file__).parent
@@ -132,6 +135,39 @@ def check_loss(ended: list[tuple[int, str]], killed: int) -> None:
         errors = [line for line in told.splitlines() if "error" in line]
         assert len(errors) == 1
         assert re.search(rf"error: rank {rank} of 3 lost contact .* run the same command again", errors[0])
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer"), LauncherError),
+        (TrainingError("the loss is nan"), TrainingError),
+        (ZeroDivisionError("a defect"), ZeroDivisionError),
+    ],
+    ids=["lost contact", "known error", "defect"],
+)
+def test_the_network_that_spans_processes_is_gone_before_their_group_is(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, told: type[Exception]
+) -> None:
+    # The other way round a process now and then hung, or was aborted, when it had told its message.
+    networks: list[weakref.ref[torch.nn.Module]] = []
+    gone: list[bool] = []
+    monkeypatch.setattr(ranks, "_join", lambda *_: None)
+    monkeypatch.setattr(ranks.dist, "destroy_process_group", lambda: gone.append(networks[0]() is None))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    def fail() -> None:
+        network = torch.nn.Linear(1, 1)
+        networks.append(weakref.ref(network))
+        network.inner = network  # what refers to itself stays until Python looks for such things
+        try:
+            raise error
+        except ZeroDivisionError as defect:
+            raise ZeroDivisionError("another on top of it") from defect
+
+    with pytest.raises(told), ranks.joined_ranks():
+        fail()
+    assert gone == [True]
 
 
 @pytest.mark.parametrize(
