@@ -6,6 +6,7 @@ from starnet_hpc.networks.normalisation import span_ranks
 from starnet_hpc.networks.saved import (
     Member,
     TrainedOn,
+    add_facts,
     build_network,
     describe_members,
     load_member,
@@ -23,6 +24,7 @@ __all__ = [
     "Moments",
     "Prediction",
     "TrainedOn",
+    "add_facts",
     "build_network",
     "combined",
     "describe_members",

@@ -26,6 +26,10 @@ class Gaussian(NamedTuple):
         """Return the logarithm of the density at `labels` [batch, labels], without its constant -ln(2 pi)/2."""
         return _log_likelihood(self.mean, self.variance, labels)
 
+    def cumulative(self, labels: Tensor) -> Tensor:
+        """Return the share of the distribution below `labels` [batch, labels]."""
+        return _cumulative(self.mean, self.variance, labels)
+
 
 class Mixture(NamedTuple):
     """A sum of Gaussians for each standardised label."""
@@ -52,9 +56,13 @@ class Mixture(NamedTuple):
         """Return the logarithm of the density at `labels` [batch, labels], without its constant -ln(2 pi)/2."""
         return torch.logsumexp(self.log_weight + _log_likelihood(self.means, self.variances, labels[..., None]), dim=-1)
 
+    def cumulative(self, labels: Tensor) -> Tensor:
+        """Return the share of the distribution below `labels` [batch, labels]."""
+        return (self.log_weight.exp() * _cumulative(self.means, self.variances, labels[..., None])).sum(dim=-1)
+
 
 Prediction = Gaussian | Mixture
-"""What a network says of a batch; both kinds have `mean`, `variance` and `log_likelihood`, all in float32."""
+"""What a network says of a batch; both have `mean`, `variance`, `log_likelihood` and `cumulative`, all in float32."""
 
 
 class GaussianHead(nn.Module):
@@ -117,6 +125,11 @@ def negative_log_likelihood(prediction: Prediction, labels: Tensor, beta: float 
 
 def _log_likelihood(mean: Tensor, variance: Tensor, labels: Tensor) -> Tensor:
     return -0.5 * (torch.log(variance) + (labels - mean) ** 2 / variance)
+
+
+def _cumulative(mean: Tensor, variance: Tensor, labels: Tensor) -> Tensor:
+    share: Tensor = torch.special.ndtr((labels - mean) / variance.sqrt())
+    return share
 
 
 def _linear(features: int, outputs: int) -> nn.Linear:

@@ -17,6 +17,7 @@ from starnet_hpc.networks.heads import make_head
 from starnet_hpc.networks.resnet import ResNet
 from starnet_hpc.networks.scale import LabelScale
 from starnet_hpc.networks.starnet import StarNet
+from starnet_hpc.stores import write_atomically
 
 FORMAT_VERSION = 1
 
@@ -77,6 +78,17 @@ def save_dict(
         "weights_digest": _digest_weights(weights),
         "weights": weights,
     }
+
+
+def add_facts(path: Path, target: Path, **facts: Any) -> None:
+    """Write the member in a file to another one, with further facts beside those that it has.
+
+    Raises:
+        MissingInputError, StoreDamagedError, StoreMismatchError: as `load_member`.
+    """
+    saved, _ = _read(path)
+    saved["facts"] = {**saved["facts"], **facts}
+    write_atomically(target, lambda file: torch.save(saved, file))
 
 
 def load_member(path: Path, device: str = "cpu") -> Member:

@@ -27,10 +27,8 @@ from starnet_hpc.train.loop import Events, Trainer
 from starnet_hpc.train.masks import PixelMask
 from starnet_hpc.train.order import shards_of_rank, steps_per_epoch
 from starnet_hpc.train.ranks import Ranks, joined_ranks
+from starnet_hpc.train.validation import BEST, BEST_SO_FAR, publish
 
-BEST = "best.pt"
-"""The trained member; not there before training has ended."""
-BEST_SO_FAR = "best-so-far.pt"
 LAST = "last.pt"
 """The state from which training goes on."""
 
@@ -103,12 +101,11 @@ def _train(config: ExperimentConfig, member: int, ranks: Ranks, log: StageLog) -
             raise ranks.tell_once(
                 TrainingError(f"{folder}: not all processes see the same last.pt; run the same command again")
             )
+        _set_threads(config, ranks)
         if found and found[0].finished:
-            if ranks.first:
-                _publish(folder)
+            _publish(config, *stores, member, ranks, log)
             log.info("member %d: trained already (%d epochs)", member, found[0].epoch)
             return
-        _set_threads(config, ranks)
         trainer, trained_on = ranks.agree(lambda: _trainer(config, ranks, *stores, member))
         trainer.span_ranks()
         if found:
@@ -116,6 +113,7 @@ def _train(config: ExperimentConfig, member: int, ranks: Ranks, log: StageLog) -
             trainer.restore(found[0], found[1]["network"], found[1]["optimizer"])
             log.info("member %d: goes on at epoch %d, step %d", member, found[0].epoch + 1, found[0].step)
         _run(trainer, trained_on, config, member, digest, log, ranks)
+        _publish(config, *stores, member, ranks, log)
 
 
 @contextmanager
@@ -152,10 +150,20 @@ def _found(folder: Path, digest: str, world: int) -> tuple[checkpoint.Progress, 
     return found if best_is_there or not found[0].history else None
 
 
-def _publish(folder: Path) -> None:
-    """Let the best weights count as the member's: only now is it trained."""
-    if (folder / BEST_SO_FAR).exists():
-        (folder / BEST_SO_FAR).replace(folder / BEST)
+def _publish(
+    config: ExperimentConfig, train_store: Store, valid_store: Store, member: int, ranks: Ranks, log: StageLog
+) -> None:
+    """Let the best weights count as the member's, with what the validation spectra say of them."""
+    publish(
+        config.member_dir(member),
+        valid_store,
+        _trained_on(train_store),
+        config.network,
+        _mask(config, member, ranks),
+        ranks,
+        config.train.batch_size,
+        log,
+    )
 
 
 def _trainer(
@@ -177,10 +185,14 @@ def _trainer(
         RankData(store, trained_on.scale, own, device=ranks.device, shuffle_shards=config.train.shuffle_shards)
         for store, own in ((train_store, shards), (valid_store, valid_shards))
     )
-    tellurics = torch.from_numpy(load_instrument(config.instrument).tellurics()).to(ranks.device)
-    mask = PixelMask(config.seed, member, tellurics, config.augment.zero_fraction_max)
+    mask = _mask(config, member, ranks)
     trainer = Trainer(network, config.train, ranks, (data, valid), mask, seed=config.seed, member=member, steps=steps)
     return trainer, trained_on
+
+
+def _mask(config: ExperimentConfig, member: int, ranks: Ranks) -> PixelMask:
+    tellurics = torch.from_numpy(load_instrument(config.instrument).tellurics()).to(ranks.device)
+    return PixelMask(config.seed, member, tellurics, config.augment.zero_fraction_max)
 
 
 def _run(
@@ -235,9 +247,6 @@ def _run(
         # An end that is meant (SIGTERM) outweighs a request to go on elsewhere, whichever process it came to.
         error.signal = min((number for number in ranks.everyone(stop.signal) if number), default=None, key=_urgency)
         raise ranks.tell_once(error)
-    if ranks.first:
-        _publish(folder)
-    ranks.wait()
 
 
 def _urgency(number: int) -> bool:

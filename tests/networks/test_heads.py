@@ -50,6 +50,15 @@ def test_the_loss_of_a_mixture_is_that_of_its_density() -> None:
     assert negative_log_likelihood(*mixture(numbers)).item() == pytest.approx(scipys, rel=1e-12)
 
 
+def test_the_share_below_a_label_is_that_of_the_distribution() -> None:
+    numbers = drawn(9)
+    said, labels = mixture(numbers)
+    shares = norm.cdf(numbers["labels"][..., None], numbers["means"], np.sqrt(numbers["variances"]))
+    np.testing.assert_allclose(said.cumulative(labels), (shares * numbers["share"]).sum(axis=-1), rtol=1e-12)
+    one = Gaussian(said.mean, said.variance)
+    np.testing.assert_allclose(one.cumulative(labels), norm.cdf(labels, one.mean, one.variance.sqrt()), rtol=1e-12)
+
+
 def test_mean_and_variance_of_a_mixture_are_those_of_draws_from_it() -> None:
     numbers = drawn(7, rows=1, labels=2)
     said, _ = mixture(numbers)

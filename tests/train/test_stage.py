@@ -211,7 +211,7 @@ def test_members_start_and_learn_differently_and_each_is_reproducible(
 def test_a_finished_member_is_left_alone(config: ExperimentConfig) -> None:
     train(config)
     before = {path: path.stat().st_mtime_ns for path in config.member_dir(0).iterdir()}
-    assert {path.name for path in before} == {"best.pt", "last.pt", "history.csv"}
+    assert {path.name for path in before} == {"best.pt", "last.pt", "history.csv", "validation.json"}
     assert is_trained(config, 0)
     assert not is_trained(config, 1)
     train(config)
