@@ -47,7 +47,7 @@ class Part:
     """Seconds since the last sign of life of an unfinished part."""
     note: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
-    """Rows of a store; epoch and losses of a member."""
+    """Rows of a store; epoch, losses and restarts of a member."""
 
 
 def status(config: ExperimentConfig, *, json: bool = False) -> None:
@@ -151,14 +151,14 @@ def _member(config: ExperimentConfig, member: int, now: float) -> Part:
     history = _history(folder / "history.csv")
     epochs = config.train.epochs
     trained = (folder / "best.pt").exists()
-    seconds = [row["seconds"] for row in history if math.isfinite(row.get("seconds", math.nan))]
+    # Epochs of an earlier version do not tell how long their validation took.
+    seconds = [steps + (_known(row, "valid_seconds") or 0.0) for row in history if (steps := _known(row, "seconds"))]
     each = float(np.median(seconds)) if seconds else None
-    losses = [row["valid_loss"] for row in history if math.isfinite(row.get("valid_loss", math.nan))]
     state = "complete" if trained else "unfinished" if folder.is_dir() else "absent"
     unfinished = state == "unfinished"
     last = _age(folder / "history.csv", now) if unfinished else None
     silent = last is not None and _is_silent(last, each or 0.0)
-    told = [f"best validation loss {min(losses):.4f}"] if losses else []
+    facts = _learned(history)
     return Part(
         name=f"member {member:02d}",
         state=state,
@@ -168,9 +168,41 @@ def _member(config: ExperimentConfig, member: int, now: float) -> Part:
         rate=1.0 / each if each and unfinished else None,
         left_s=each * max(epochs - len(history), 0) if each and unfinished and not silent else None,
         last_s=last,
-        note="; ".join([*told, *([_advice("ensemble")] if silent else [])]),
-        facts={"epoch": len(history), "best_valid_loss": min(losses) if losses else None, "trained": trained},
+        note="; ".join([*_told(facts), *([_advice("ensemble")] if silent else [])]),
+        facts={**facts, "trained": trained},
     )
+
+
+def _learned(history: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """Return epoch, losses and restarts of a history as plain values; None where it does not tell."""
+    last = history[-1] if history else {}
+    valid = [(loss, number) for number, row in enumerate(history, 1) if (loss := _known(row, "valid_loss")) is not None]
+    best_loss, best_epoch = min(valid, default=(None, None))
+    restarts = _known(last, "restarts")
+    return {
+        "epoch": len(history),
+        "train_loss": _known(last, "train_loss"),
+        "valid_loss": _known(last, "valid_loss"),
+        "best_valid_loss": best_loss,
+        "best_epoch": best_epoch,
+        "restarts": None if restarts is None else int(restarts),
+    }
+
+
+def _told(facts: dict[str, Any]) -> list[str]:
+    """Return in words what a member has learned."""
+    losses = [f"{facts[f'{of}_loss']:.3f} {of}" for of in ("train", "valid") if facts[f"{of}_loss"] is not None]
+    told = [f"loss {', '.join(losses)}"] if losses else []
+    if facts["best_epoch"] is not None:
+        told.append(f"best {facts['best_valid_loss']:.4f} in epoch {facts['best_epoch']}")
+    if facts["restarts"]:
+        told.append(f"restarts: {facts['restarts']}")
+    return told
+
+
+def _known(row: dict[str, float], name: str) -> float | None:
+    value = row.get(name, math.nan)
+    return value if math.isfinite(value) else None
 
 
 def _history(path: Path) -> list[dict[str, float]]:

@@ -145,21 +145,50 @@ def test_half_written_things_count_as_not_there(ready: ExperimentConfig, capsys:
     assert (found["members"]["member 00"]["epoch"], found["members"]["member 00"]["best_valid_loss"]) == (1, 0.25)
 
 
-def test_members_tell_epoch_loss_and_time_left(ready: ExperimentConfig, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = ["epoch,train_loss,valid_loss,learning_rate,seconds,spectra_per_s"]
-    lines += [f"{epoch},0,{loss},0,{seconds},9" for epoch, loss, seconds in ((1, -0.5, 99), (2, -1.5, 10), (3, -1, 10))]
+def write_history(folder: Path, columns: dict[str, list[float]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [",".join(map(str, row)) for row in zip(*columns.values(), strict=True)]
+    (folder / "history.csv").write_text("\n".join([",".join(columns), *rows]) + "\n")
+
+
+HISTORY: dict[str, list[float]] = {
+    "epoch": [1, 2, 3],
+    "train_loss": [-0.6, -1.4, -1.9],
+    "valid_loss": [-0.5, -1.5, -1.0],
+    "seconds": [98, 9, 9],
+    "valid_seconds": [1, 1, 1],
+    "restarts": [0, 0, 2],
+}
+
+
+def test_members_tell_epoch_losses_restarts_and_time_left(
+    ready: ExperimentConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
     for member in (0, 1):
-        folder = ready.member_dir(member)
-        folder.mkdir(parents=True)
-        (folder / "history.csv").write_text("\n".join(lines) + "\n")
+        write_history(ready.member_dir(member), HISTORY)
     (ready.member_dir(1) / "best.pt").touch()
     found = told(ready, capsys)["members"]
     going, trained = found["member 00"], found["member 01"]
-    assert (going["state"], going["epoch"], going["best_valid_loss"]) == ("unfinished", 3, -1.5)
+    assert (going["state"], going["epoch"], going["restarts"]) == ("unfinished", 3, 2)
+    assert (going["train_loss"], going["valid_loss"]) == (-1.9, -1.0)
+    assert (going["best_valid_loss"], going["best_epoch"]) == (-1.5, 2)
     assert (going["total"], going["left_s"]) == (10, 70)
+    assert going["note"] == "loss -1.900 train, -1.000 valid; best -1.5000 in epoch 2; restarts: 2"
     assert (trained["state"], trained["trained"], trained["left_s"]) == ("complete", True, None)
     date(ready.member_dir(0) / "history.csv", 9000)
     assert "`starnet-hpc ensemble CONFIG` goes on" in told(ready, capsys)["members"]["member 00"]["note"]
+
+
+@pytest.mark.parametrize("lacking", ["not there", "nan"])
+def test_histories_of_an_earlier_version_are_still_read(
+    ready: ExperimentConfig, capsys: pytest.CaptureFixture[str], lacking: str
+) -> None:
+    new = ("valid_seconds", "restarts")
+    old = {name: values for name, values in HISTORY.items() if lacking == "nan" or name not in new}
+    write_history(ready.member_dir(0), {**old, **(dict.fromkeys(new, [float("nan")] * 3) if lacking == "nan" else {})})
+    found = told(ready, capsys)["members"]["member 00"]
+    assert (found["epoch"], found["valid_loss"], found["left_s"]) == (3, -1.0, 63)
+    assert found["restarts"] is None
 
 
 def test_units_of_an_earlier_prediction_do_not_count(
