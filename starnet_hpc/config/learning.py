@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from starnet_hpc.config.base import Section
+from starnet_hpc.config.spectra import UserWindows
 
 
 class NetworkConfig(Section):
@@ -16,6 +17,14 @@ class NetworkConfig(Section):
     """Filters of each residual block (resnet only)."""
     dense: Annotated[int, Field(ge=8)] = 256
     """Nodes of the last hidden layer (resnet only)."""
+    mask_channel: bool = False
+    """Whether the network is told which pixels are masked (0) by a second input, 1 there and 0 elsewhere."""
+    ignore: UserWindows = ()
+    """Pixels inside of these windows [angstrom, air] are masked in every spectrum, because models are wrong there, say:
+    [low, high] each, or the path of a list (lower and upper edge a line)."""
+    only: UserWindows = ()
+    """The network is given the pixels inside of these windows and no others (lines of one element, say): [low, high]
+    each, or the path of a list. By default all pixels."""
     head: Literal["gaussian", "mixture"] = "gaussian"
     """What is predicted of each label: a Gaussian, or a mixture of several, whose mean and variance are catalogued."""
     components: Annotated[int, Field(ge=1, le=100)] = 3

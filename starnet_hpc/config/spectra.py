@@ -1,6 +1,7 @@
 """Sections that say which spectra are made: grid, instrument, augment."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
@@ -105,7 +106,7 @@ def _list_or_path(text: str) -> str:
 
 
 def _kind_of_windows(value: Any) -> str:
-    return "listed" if isinstance(value, str) else "windows"
+    return "listed" if isinstance(value, str | Path) else "windows"
 
 
 Windows = Annotated[
@@ -113,6 +114,12 @@ Windows = Annotated[
     Discriminator(_kind_of_windows),
 ]
 """Windows [angstrom, air]: [low, high] each, or the name of a list of the package's, or the path of a file."""
+
+UserWindows = Annotated[
+    Annotated[tuple[Interval, ...], Tag("windows")] | Annotated[UserPath, Tag("listed")],
+    Discriminator(_kind_of_windows),
+]
+"""Windows [angstrom, air]: [low, high] each, or the path of a file, of which the package has none."""
 
 
 class WavelengthArm(Section):

@@ -5,17 +5,20 @@ from starnet_hpc.instruments.instrument import Instrument, build_instrument, loa
 from starnet_hpc.instruments.listing import details, overview
 from starnet_hpc.instruments.pixels import C_KMS
 from starnet_hpc.instruments.resolving import check_native
+from starnet_hpc.instruments.selection import Selection, select_pixels
 
 __all__ = [
     "CONTINUUM_SETTINGS",
     "C_KMS",
     "Continuum",
     "Instrument",
+    "Selection",
     "build_instrument",
     "check_native",
     "continuum_for",
     "details",
     "load_instrument",
     "overview",
+    "select_pixels",
     "shipped_instruments",
 ]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from starnet_hpc.config import ExperimentConfig, resolved_yaml
 from starnet_hpc.errors import StoreDamagedError, StoreMismatchError
-from starnet_hpc.instruments import load_instrument
+from starnet_hpc.instruments import load_instrument, select_pixels
 from starnet_hpc.stores import explain_full_disk, read_json, write_atomically, write_json
 
 
@@ -14,9 +14,9 @@ def claim(config: ExperimentConfig) -> None:
     Raises:
         StoreMismatchError: the directory holds another experiment, or files that are none.
         StoreDamagedError: the file that says which experiment it holds cannot be read.
-        ConfigError: the instrument is not known.
+        ConfigError: the instrument is not known, or windows of its pixels make no sense.
     """
-    load_instrument(config.instrument)
+    select_pixels(config.network, load_instrument(config.instrument))
     folder = config.run_dir
     mark = folder / "experiment.json"
     with explain_full_disk(folder):
@@ -39,7 +39,7 @@ def refuse_other(config: ExperimentConfig) -> None:
     Raises:
         StoreMismatchError, StoreDamagedError, ConfigError: as `claim`.
     """
-    load_instrument(config.instrument)
+    select_pixels(config.network, load_instrument(config.instrument))
     mark = config.run_dir / "experiment.json"
     if mark.exists():
         _refuse_other(config, mark)

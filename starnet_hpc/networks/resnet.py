@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from starnet_hpc.networks.heads import Prediction
 from starnet_hpc.networks.normalisation import BatchNorm
+from starnet_hpc.networks.view import View
 
 _STEM = 16
 _SQUEEZE = 16
@@ -16,15 +16,16 @@ _SQUEEZE = 16
 class ResNet(nn.Module):
     """A strided stem, pre-activation blocks (He et al. 2016) that halve the pixels, a squeeze, one dense layer."""
 
-    def __init__(self, pixels: int, head: Callable[[int], nn.Module], *, channels: Sequence[int], dense: int) -> None:
+    def __init__(self, view: View, head: Callable[[int], nn.Module], *, channels: Sequence[int], dense: int) -> None:
         super().__init__()
+        self.view = view
         # Layers whose output goes into a normalisation have no biases: it would take them away again, and their
         # gradients would be rounding errors.
-        self.stem = nn.Conv1d(1, _STEM, 9, stride=4, padding=4, bias=False)
+        self.stem = nn.Conv1d(view.channels, _STEM, 9, stride=4, padding=4, bias=False)
         widths = [_STEM, *channels]
         self.blocks = nn.Sequential(*(_Block(a, b) for a, b in pairwise(widths)))
         self.squeeze = nn.Sequential(BatchNorm(widths[-1]), nn.ReLU(), nn.Conv1d(widths[-1], _SQUEEZE, 1), nn.ReLU())
-        length = -(-pixels // 4)
+        length = -(-view.pixels // 4)
         for _ in channels:
             length = -(-length // 2)
         self.dense = nn.Sequential(nn.Flatten(), nn.Linear(_SQUEEZE * length, dense), nn.ReLU())
@@ -32,9 +33,7 @@ class ResNet(nn.Module):
 
     def forward(self, flux: Tensor) -> Prediction:
         """Return what normalised flux [batch, pixels], which is 0 where masked, says of the labels."""
-        # A masked pixel says nothing, so it enters as the continuum does, not as a line of full depth.
-        depth = torch.where(flux == 0, flux, flux - 1.0)
-        prediction: Prediction = self.head(self.dense(self.squeeze(self.blocks(self.stem(depth[:, None, :])))))
+        prediction: Prediction = self.head(self.dense(self.squeeze(self.blocks(self.stem(self.view(flux))))))
         return prediction
 
 

@@ -4,11 +4,11 @@ import pickle
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from starnet_hpc import provenance
 from starnet_hpc.config import NetworkConfig, check
@@ -17,6 +17,7 @@ from starnet_hpc.networks.heads import make_head
 from starnet_hpc.networks.resnet import ResNet
 from starnet_hpc.networks.scale import LabelScale
 from starnet_hpc.networks.starnet import StarNet
+from starnet_hpc.networks.view import View
 from starnet_hpc.stores import write_atomically
 
 FORMAT_VERSION = 1
@@ -54,13 +55,30 @@ class Member:
     digest: str
     """Digest of the training recipe of this member, its seed included."""
 
+    def sees(self, flux: Tensor) -> Tensor:
+        """Return which spectra [batch] of flux [batch, pixels] show the network anything but masked pixels."""
+        return (cast("View", self.network.get_submodule("view")).seen(flux) != 0).any(dim=1)
 
-def build_network(config: NetworkConfig, pixels: int, labels: int) -> nn.Module:
-    """Return a new network with weights drawn from torch's random state."""
+
+def build_network(
+    config: NetworkConfig, pixels: int, labels: int, *, given: Tensor | None = None, ignored: Tensor | None = None
+) -> nn.Module:
+    """Return a new network with weights drawn from torch's random state.
+
+    Args:
+        config: what kind of network; of its windows, the next two arguments say what they mean.
+        pixels: length of a spectrum.
+        labels: how many are predicted.
+        given: numbers of the pixels [n] (int64) that the layers are given; None: all.
+        ignored: which of these are masked in every spectrum [n] (bool); None: none.
+    """
     head = partial(make_head, labels=labels, config=config)
+    # To the residual network a masked pixel, which says nothing, looks as the continuum does, not like a black line.
+    continuum = 0.0 if config.kind == "starnet" else 1.0
+    view = View(pixels, continuum=continuum, mask_channel=config.mask_channel, given=given, ignored=ignored)
     if config.kind == "starnet":
-        return StarNet(pixels, head)
-    return ResNet(pixels, head, channels=config.channels, dense=config.dense)
+        return StarNet(view, head)
+    return ResNet(view, head, channels=config.channels, dense=config.dense)
 
 
 def save_dict(
@@ -104,7 +122,8 @@ def load_member(path: Path, device: str = "cpu") -> Member:
         if _digest_weights(saved["weights"]) != saved["weights_digest"]:
             raise _damaged(path, "its weights are not those that were written")
         config = check(NetworkConfig, saved["network"], source=str(path))
-        network = build_network(config, trained_on.pixels, len(trained_on.label_names))
+        windows = {name: saved["weights"].get(f"view.{name}") for name in ("given", "ignored")}
+        network = build_network(config, trained_on.pixels, len(trained_on.label_names), **windows)
         network.load_state_dict(saved["weights"])
         number, digest = int(saved["member"]), str(saved["digest"])
     except (KeyError, TypeError, AttributeError):

@@ -5,17 +5,21 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from starnet_hpc.networks.heads import Prediction
+from starnet_hpc.networks.view import View
 
 
 class StarNet(nn.Module):
     """40.4 million parameters at 39,436 pixels, 99.9 % of them in the first dense layer."""
 
-    def __init__(self, pixels: int, head: Callable[[int], nn.Module]) -> None:
+    def __init__(self, view: View, head: Callable[[int], nn.Module]) -> None:
         super().__init__()
+        self.view = view
         self.convolutions = nn.Sequential(
-            nn.Conv1d(1, 4, 8), nn.ReLU(), nn.Conv1d(4, 16, 8), nn.ReLU(), nn.MaxPool1d(4), nn.Flatten()
+            nn.Conv1d(view.channels, 4, 8), nn.ReLU(), nn.Conv1d(4, 16, 8), nn.ReLU(), nn.MaxPool1d(4), nn.Flatten()
         )
-        self.dense = nn.Sequential(nn.Linear(16 * ((pixels - 14) // 4), 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU())
+        self.dense = nn.Sequential(
+            nn.Linear(16 * ((view.pixels - 14) // 4), 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU()
+        )
         for module in self.modules():
             if isinstance(module, nn.Conv1d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -25,5 +29,5 @@ class StarNet(nn.Module):
 
     def forward(self, flux: Tensor) -> Prediction:
         """Return what normalised flux [batch, pixels], which is 0 where masked, says of the labels."""
-        prediction: Prediction = self.head(self.dense(self.convolutions(flux[:, None, :])))
+        prediction: Prediction = self.head(self.dense(self.convolutions(self.view(flux))))
         return prediction

@@ -43,7 +43,7 @@ def member_moments(
     rows, labels = flux.shape[0], len(members[0].trained_on.label_names)
     slots = np.zeros((total_members, rows, labels, 4))
     clean = np.where(np.isfinite(flux) & ~tellurics, flux, 0)
-    unusable = ~(clean != 0).any(axis=1) | ~np.isfinite(flux).all(axis=1)
+    broken = ~np.isfinite(flux).all(axis=1)
     for begin in range(0, rows, batch_size):
         part = slice(begin, min(begin + batch_size, rows))
         batch = torch.from_numpy(clean[part]).to(device).float()
@@ -52,9 +52,8 @@ def member_moments(
                 found = member.network(batch)
                 scaled = member.trained_on.scale.physical(found.mean.cpu().numpy(), found.variance.cpu().numpy())
                 slots[member.number, part] = moments(*scaled)
-    slots[[member.number for member in members], :, :, 1:] = np.where(
-        unusable[:, None, None], np.nan, slots[[member.number for member in members], :, :, 1:]
-    )
+                unusable = broken[part] | ~member.sees(batch).cpu().numpy()
+                slots[member.number, part][unusable, :, 1:] = np.nan
     return slots
 
 

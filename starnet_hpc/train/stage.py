@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from starnet_hpc import provenance
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import ConfigError, InterruptedRunError, StoreMismatchError, TrainingError
-from starnet_hpc.instruments import load_instrument
+from starnet_hpc.instruments import Selection, load_instrument, select_pixels
 from starnet_hpc.interrupts import stop_requests
 from starnet_hpc.kernels.random import stream
 from starnet_hpc.networks import TrainedOn, build_network, recipe_digest, save_dict
@@ -77,7 +78,7 @@ def member_recipe(config: ExperimentConfig, train_store: Store, valid_store: Sto
         "valid": valid_store.content_digest,
         "tellurics": load_instrument(config.instrument).recipe()["tellurics"],
         "zero_fraction_max": config.augment.zero_fraction_max,
-        "network": config.network.model_dump(mode="json"),
+        "network": _selection(config).network.model_dump(mode="json"),
         "training": config.train.model_dump(
             mode="json", exclude={"nodes", "gpus_per_node", "threads", "checkpoint_minutes", "tensorboard"}
         ),
@@ -94,6 +95,9 @@ def _train(config: ExperimentConfig, member: int, ranks: Ranks, log: StageLog) -
     folder = config.member_dir(member)
     ranks.agree(lambda: check_board(config.train.tensorboard and ranks.first))
     stores = ranks.agree(lambda: _stores(config))
+    selection = ranks.agree(lambda: _selection(config))
+    # From here on windows stand for themselves, not for the files that they were read from.
+    config = config.model_copy(update={"network": selection.network})
     with _only_trainer(folder, ranks):
         digest = provenance.digest_recipe(member_recipe(config, *stores, member))
         found = ranks.agree(lambda: _found(folder, digest, ranks.world))
@@ -106,6 +110,8 @@ def _train(config: ExperimentConfig, member: int, ranks: Ranks, log: StageLog) -
             _publish(config, *stores, member, ranks, log)
             log.info("member %d: trained already (%d epochs)", member, found[0].epoch)
             return
+        if remark := selection.remark(config.augment.vrad_max):
+            log.warning("%s", remark)
         trainer, trained_on = ranks.agree(lambda: _trainer(config, ranks, *stores, member))
         trainer.span_ranks()
         if found:
@@ -114,6 +120,11 @@ def _train(config: ExperimentConfig, member: int, ranks: Ranks, log: StageLog) -
             log.info("member %d: goes on at epoch %d, step %d", member, found[0].epoch + 1, found[0].step)
         _run(trainer, trained_on, config, member, digest, log, ranks)
         _publish(config, *stores, member, ranks, log)
+
+
+def _selection(config: ExperimentConfig) -> Selection:
+    """Return the pixels that members are given."""
+    return select_pixels(config.network, load_instrument(config.instrument))
 
 
 @contextmanager
@@ -154,11 +165,12 @@ def _publish(
     config: ExperimentConfig, train_store: Store, valid_store: Store, member: int, ranks: Ranks, log: StageLog
 ) -> None:
     """Let the best weights count as the member's, with what the validation spectra say of them."""
+    trained_on = _trained_on(train_store)
     publish(
         config.member_dir(member),
         valid_store,
-        _trained_on(train_store),
-        config.network,
+        trained_on,
+        _new_network(config, trained_on),
         _mask(config, member, ranks),
         ranks,
         config.train.batch_size,
@@ -177,7 +189,7 @@ def _trainer(
         )
     steps = steps_per_epoch(train_store, ranks.world, config.train.batch_size // ranks.world)
     torch.manual_seed(_seed(config, member, "init"))
-    network = build_network(config.network, train_store.layout.pixels, len(trained_on.label_names)).to(ranks.device)
+    network = _new_network(config, trained_on).to(ranks.device)
     shards = shards_of_rank(train_store, ranks.rank, ranks.world)
     # Validation is small: a rank without a shard of its own reads the same code with no rows.
     valid_shards = list(range(ranks.rank, valid_store.layout.shards, ranks.world))
@@ -188,6 +200,14 @@ def _trainer(
     mask = _mask(config, member, ranks)
     trainer = Trainer(network, config.train, ranks, (data, valid), mask, seed=config.seed, member=member, steps=steps)
     return trainer, trained_on
+
+
+def _new_network(config: ExperimentConfig, trained_on: TrainedOn) -> nn.Module:
+    selection = _selection(config)
+    given, ignored = (None if one is None else torch.from_numpy(one) for one in (selection.given, selection.ignored))
+    return build_network(
+        selection.network, trained_on.pixels, len(trained_on.label_names), given=given, ignored=ignored
+    )
 
 
 def _mask(config: ExperimentConfig, member: int, ranks: Ranks) -> PixelMask:

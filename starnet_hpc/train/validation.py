@@ -9,9 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from starnet_hpc.config import NetworkConfig
 from starnet_hpc.interrupts import stop_requests
-from starnet_hpc.networks import TrainedOn, add_facts, build_network, load_member
+from starnet_hpc.networks import TrainedOn, add_facts, load_member
 from starnet_hpc.networks.validation import CONVENTIONS, Judged, label_scores
 from starnet_hpc.progress import StageLog
 from starnet_hpc.stores import Store, write_json
@@ -43,7 +42,7 @@ def publish(
     folder: Path,
     store: Store,
     trained_on: TrainedOn,
-    config: NetworkConfig,
+    network: nn.Module,
     mask: PixelMask,
     ranks: Ranks,
     batch_size: int,
@@ -57,7 +56,7 @@ def publish(
         folder: of the member.
         store: validation spectra.
         trained_on: what the member was trained on.
-        config: its network.
+        network: like the member's; its weights are of no account.
         mask: what of its augmentations is not random.
         ranks: the processes.
         batch_size: spectra that go through the network together. They are rows of one shard, in order, whatever the
@@ -67,23 +66,19 @@ def publish(
     if not ranks.everyone((folder / BEST_SO_FAR).exists())[0]:
         return
     with stop_requests():
-        network = _best_network(folder, store, trained_on, config, ranks)
+        network = _best_network(folder, network, ranks)
         shards = range(ranks.rank, store.layout.shards, ranks.world)
         own = [_predicted(network, store, shard, trained_on, mask, ranks.device, batch_size) for shard in shards]
         everyone = [part for parts in ranks.everyone(own) for part in parts]
         ranks.agree(lambda: _write(folder, store, trained_on, everyone, log) if ranks.first else None)
 
 
-def _best_network(folder: Path, store: Store, trained_on: TrainedOn, config: NetworkConfig, ranks: Ranks) -> nn.Module:
+def _best_network(folder: Path, network: nn.Module, ranks: Ranks) -> nn.Module:
     """Return the network with the best weights, which the first process reads: others may not see the file yet."""
-    device = ranks.device
-    member = ranks.agree(lambda: load_member(folder / BEST_SO_FAR, str(device)) if ranks.first else None)
-    if member is not None:
-        network = member.network
-    else:
-        network = build_network(config, store.layout.pixels, len(trained_on.label_names)).to(device).eval()
-    ranks.from_first(network.state_dict().values())
-    return network
+    member = ranks.agree(lambda: load_member(folder / BEST_SO_FAR) if ranks.first else None)
+    best = (member.network if member is not None else network).to(ranks.device).eval()
+    ranks.from_first(best.state_dict().values())
+    return best
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ import torch
 
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import MissingInputError, StoreDamagedError, StoreMismatchError
-from starnet_hpc.networks import build_network, describe_members, load_member, recipe_digest
+from starnet_hpc.networks import build_network, describe_members, load_member, recipe_digest, save_dict
 from tests import support
 
 
@@ -46,6 +46,17 @@ def test_a_member_predicts_after_loading_what_it_predicted_before_saving(config:
     assert (member.number, member.trained_on) == (0, support.trained_on(config))
     np.testing.assert_array_equal(member.trained_on.scale.mean, support.trained_on(config).label_mean)
     assert recipe_digest(path) == member.digest == "recipe-0-5"
+
+
+def test_a_loaded_member_sees_what_it_was_trained_to_see_without_being_told(config: ExperimentConfig) -> None:
+    given, ignored = torch.arange(40, 140), torch.arange(100) < 30
+    network = build_network(config.network, support.PIXELS, 3, given=given, ignored=ignored).eval()
+    path, flux = config.member_dir(0) / "windows.pt", torch.rand(4, support.PIXELS)
+    torch.save(save_dict(network, config.network, support.trained_on(config), 0, "recipe"), path)
+    member = load_member(path)
+    assert torch.equal(member.network(flux).mean, network(flux).mean)
+    flux[0, :70] = flux[1, 70:140] = flux[2, 70:139] = 0.0
+    assert member.sees(flux).tolist() == [True, False, True, True]
 
 
 def test_members_start_from_different_weights(config: ExperimentConfig) -> None:

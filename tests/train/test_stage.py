@@ -87,6 +87,22 @@ def stopped_at(config: ExperimentConfig, place: int, number: signal.Signals) -> 
     return caught.value
 
 
+# --- what a member is a function of -----------------------------------------------------------------------------------
+
+
+def test_a_member_belongs_to_windows_not_to_the_file_that_they_were_read_from(tmp_path: Path) -> None:
+    windows = tmp_path / "windows.txt"
+    windows.write_text("5150.5 5152.5\n5154 5156\n6000 6100\n")
+    listed = support.ready_to_train(tmp_path / "run", train={"epochs": 1}, network={"only": str(windows)})
+    train(listed)
+    windows.unlink()
+    same = support.experiment(tmp_path / "run", train={"epochs": 1}, network={"only": [[5154, 5156], [5150.5, 5152.5]]})
+    assert is_trained(same, 0)
+    other = support.experiment(tmp_path / "run", train={"epochs": 1}, network={"only": [[5150.5, 5152.5]]})
+    with pytest.raises(StoreMismatchError, match="another configuration"):
+        train(other)
+
+
 # --- learning ---------------------------------------------------------------------------------------------------------
 
 

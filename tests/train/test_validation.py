@@ -93,6 +93,18 @@ def test_the_report_has_the_same_bytes_whatever_number_of_processes_made_it(
     assert is_trained(unpublished, 0)
 
 
+def test_processes_that_share_a_member_of_windows_judge_it_as_one_process_does(tmp_path: Path) -> None:
+    changes = {
+        "train": {"epochs": 1, "gpus_per_node": 2},
+        "network": {"only": [[5151, 5155]], "ignore": [[5152, 5153]]},
+    }
+    config = support.ready_to_train(tmp_path / "run", **changes)
+    command = ("-m", "starnet_hpc.train", config.run_dir / "config.yaml")
+    ended = support.finish(support.start_ranks(2, *command, port=support.free_port()))
+    assert [code for code, _ in ended] == [0, 0], ended[0][1]
+    assert report(config)["nll"] == pytest.approx(history(config)[0]["valid_loss"], abs=3e-6)
+
+
 def test_a_signal_does_not_stop_the_report(unpublished: ExperimentConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = validation.label_scores
 
