@@ -40,6 +40,9 @@ class TrainConfig(Section):
     """Passes over the training store."""
     batch_size: Annotated[int, Field(ge=2)] = 64
     """Spectra a step, over all processes together."""
+    residency: Literal["auto", "device", "host", "stream"] = "auto"
+    """Where the spectra lie: on the GPU, in memory, or on the disk, from where they are read ahead; `auto`: the first
+    of these that has room. Batches are the same."""
     shuffle_shards: Annotated[int, Field(ge=1)] = 16
     """Shards whose spectra are shuffled among each other; more mix better, and take more memory where data are streamed
     (two such windows: 1.3 GB at 39,436 pixels of 16 bits and 512 spectra a shard)."""

@@ -2,6 +2,7 @@
 
 import os
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -104,12 +105,8 @@ class Store:
         Raises:
             StoreDamagedError: the shard's file is missing, truncated, or cannot be read.
         """
-        try:
-            if self._is_plain and scatter_rows(shard_file(self.path, shard), self.layout, shard, out, places):
-                return
-        except (FileNotFoundError, EOFError):
-            raise _damaged(self.path, self.layout, shard) from None
-        out[places] = self._by_zarr(shard, self.layout.rows_of(shard))
+        if not self._directly(shard, lambda file: scatter_rows(file, self.layout, shard, out, places)):
+            out[places] = self._by_zarr(shard, self.layout.rows_of(shard))
 
     def mapped_rows(self) -> "MappedRows":
         """Return the fluxes for reading row by row; only for stores whose layout is `mapped`."""
@@ -117,13 +114,18 @@ class Store:
 
     def _fill(self, out: NDArray[np.floating[Any]], shard: int, first: int) -> None:
         """Read rows of one shard, from the `first` on, into `out` [n, pixels]."""
+        if not self._directly(shard, lambda file: read_rows(file, self.layout, shard, first, out)):
+            begin = self.layout.rows_of(shard).start + first
+            out[:] = self._by_zarr(shard, range(begin, begin + len(out)))
+
+    def _directly(self, shard: int, read: Callable[[Path], bool]) -> bool:
+        """Return whether `read` could read a shard's file, without Zarr."""
         try:
-            if self._is_plain and read_rows(shard_file(self.path, shard), self.layout, shard, first, out):
-                return
+            return self._is_plain and read(shard_file(self.path, shard))
         except (FileNotFoundError, EOFError):
             raise _damaged(self.path, self.layout, shard) from None
-        begin = self.layout.rows_of(shard).start + first
-        out[:] = self._by_zarr(shard, range(begin, begin + len(out)))
+        except OSError as error:
+            raise _damaged(self.path, self.layout, shard, f"cannot be read ({error.strerror})") from error
 
     def _by_zarr(self, shard: int, rows: range) -> NDArray[np.floating[Any]]:
         """Return the fluxes [n, pixels] of rows of the store that lie in one shard."""

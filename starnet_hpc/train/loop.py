@@ -88,9 +88,8 @@ class Trainer:
     def run(self, events: Events) -> bool:
         """Train until the last epoch; return False if a stop was asked for (the state is then saved)."""
         while not self.progress.finished:
-            if not self._epoch(events):
+            if not (self._epoch(events) and self._finish_epoch(events)):
                 return False
-            self._finish_epoch(events)
         return True
 
     def _epoch(self, events: Events) -> bool:
@@ -99,7 +98,9 @@ class Trainer:
         before = now.seconds
         self._model.train()
         self._clock.restart(now.phases)
-        batches = self._train.epoch(self._seed, self._member, now.epoch, self._local_batch, self._steps, now.step)
+        batches = self._train.epoch(
+            self._seed, self._member, now.epoch, self._local_batch, self._steps, now.step, events.stop
+        )
         with closing(batches):
             while True:
                 batch, problem = self._next(batches)
@@ -157,12 +158,15 @@ class Trainer:
             prediction = self._model(flux)
         return negative_log_likelihood(prediction, labels, self._config.beta_nll)
 
-    def _finish_epoch(self, events: Events) -> None:
+    def _finish_epoch(self, events: Events) -> bool:
         now = self.progress
         train_loss = now.loss_sum / max(now.step, 1)
         started = time.monotonic()
-        valid_loss = self._validate()
+        valid_loss = self._validate(events.stop)
         valid_seconds = time.monotonic() - started
+        if valid_loss is None:
+            events.checkpoint()
+            return False
         if not math.isfinite(valid_loss):
             raise self._diverged(f"the validation loss is {valid_loss:g}", "its end")
         self._plateau.observe(valid_loss)
@@ -189,6 +193,7 @@ class Trainer:
         now.plateau = asdict(self._plateau)
         events.epoch_done(row)
         events.checkpoint()
+        return True
 
     def _usage(self) -> dict[str, float]:
         """Return the history's columns of time and memory; every process takes part."""
@@ -204,17 +209,28 @@ class Trainer:
         )
 
     @torch.no_grad()
-    def _validate(self) -> float:
-        """Return the mean loss (eq. 1, whatever is trained with) of all validation rows; nothing in it is random."""
+    def _validate(self, stop: Callable[[], bool]) -> float | None:
+        """Return the mean loss (eq. 1, whatever is trained with) of all validation rows; nothing in it is random.
+
+        None says that some process was asked to stop while it waited for the disk.
+        """
         self.network.eval()
-        sums = torch.zeros(2, dtype=torch.float64, device=self._ranks.device)
-        for batch in self._valid.in_order(self._local_batch):
-            count = batch.labels.shape[0]
-            prediction = self.network(self._mask.always(batch.flux.float()))
-            sums[0] += negative_log_likelihood(prediction, batch.labels).double() * count
-            sums[1] += count
-        total, rows = self._ranks.sum(sums).tolist()
-        return float(total / rows)
+        loss = torch.zeros((), dtype=torch.float64, device=self._ranks.device)
+        rows = 0
+        with closing(self._valid.in_order(self._local_batch, stop)) as batches:
+            while True:
+                batch, problem = self._next(batches)
+                if batch is None:
+                    break
+                count = batch.labels.shape[0]
+                prediction = self.network(self._mask.always(batch.flux.float()))
+                loss += negative_log_likelihood(prediction, batch.labels).double() * count
+                rows += count
+        leaving, _ = self._decide(rows < self._valid.rows.size, False, problem)
+        if leaving:
+            return None
+        total, everyones = self._ranks.sum(torch.stack([loss, torch.full_like(loss, rows)])).tolist()
+        return float(total / everyones)
 
     def _learning_rate(self) -> float:
         if self._config.schedule == "plateau":

@@ -22,12 +22,13 @@ from starnet_hpc.progress import Bar, StageLog, stage_log
 from starnet_hpc.stores import Store, only_writer, open_store, write_atomically
 from starnet_hpc.train import checkpoint
 from starnet_hpc.train.board import FOLDER, board, check_board
-from starnet_hpc.train.data import RankData
+from starnet_hpc.train.data import rank_data
 from starnet_hpc.train.history import write_history
 from starnet_hpc.train.loop import Events, Trainer
 from starnet_hpc.train.masks import PixelMask
 from starnet_hpc.train.order import shards_of_rank, steps_per_epoch
 from starnet_hpc.train.ranks import Ranks, joined_ranks
+from starnet_hpc.train.residency import Room, measured_room
 from starnet_hpc.train.validation import BEST, BEST_SO_FAR, publish
 
 LAST = "last.pt"
@@ -80,7 +81,7 @@ def member_recipe(config: ExperimentConfig, train_store: Store, valid_store: Sto
         "zero_fraction_max": config.augment.zero_fraction_max,
         "network": _selection(config).network.model_dump(mode="json"),
         "training": config.train.model_dump(
-            mode="json", exclude={"nodes", "gpus_per_node", "threads", "checkpoint_minutes", "tensorboard"}
+            mode="json", exclude={"nodes", "gpus_per_node", "threads", "checkpoint_minutes", "residency", "tensorboard"}
         ),
     }
 
@@ -112,7 +113,9 @@ def _train(config: ExperimentConfig, member: int, ranks: Ranks, log: StageLog) -
             return
         if remark := selection.remark(config.augment.vrad_max):
             log.warning("%s", remark)
-        trainer, trained_on = ranks.agree(lambda: _trainer(config, ranks, *stores, member))
+        # Measured by all before any of them fills it.
+        room = ranks.agree(lambda: measured_room(ranks.device, ranks.local_world))
+        trainer, trained_on = ranks.agree(lambda: _trainer(config, ranks, *stores, member, room, log))
         trainer.span_ranks()
         if found:
             found[0].restarts += 1
@@ -179,7 +182,13 @@ def _publish(
 
 
 def _trainer(
-    config: ExperimentConfig, ranks: Ranks, train_store: Store, valid_store: Store, member: int
+    config: ExperimentConfig,
+    ranks: Ranks,
+    train_store: Store,
+    valid_store: Store,
+    member: int,
+    room: Room,
+    log: StageLog,
 ) -> tuple[Trainer, TrainedOn]:
     trained_on = _trained_on(train_store)
     if config.train.batch_size % ranks.world:
@@ -194,7 +203,7 @@ def _trainer(
     # Validation is small: a rank without a shard of its own reads the same code with no rows.
     valid_shards = list(range(ranks.rank, valid_store.layout.shards, ranks.world))
     data, valid = (
-        RankData(store, trained_on.scale, own, device=ranks.device, shuffle_shards=config.train.shuffle_shards)
+        rank_data(store, trained_on.scale, own, config.train, ranks.device, room, log)
         for store, own in ((train_store, shards), (valid_store, valid_shards))
     )
     mask = _mask(config, member, ranks)

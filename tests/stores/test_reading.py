@@ -1,5 +1,6 @@
 """Rows as they were written, or an error that names the shard: never NaN, and never another row."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -93,6 +94,16 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(path: Path, monkeypatc
     build(path, SHARDED)
     monkeypatch.setattr(os, "preadv", lambda *_: 0)  # what the system says at the end of a file
     with pytest.raises(StoreDamagedError, match=r"shard 2 .* is missing or truncated"):
+        read(path).read_shard(2, np.zeros((16, 40), dtype="float16"), np.arange(16))
+
+
+def test_a_disk_that_fails_is_told_with_the_shard(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    build(path, SHARDED)
+    monkeypatch.setattr(os, "preadv", broken)
+    with pytest.raises(StoreDamagedError, match=r"shard 2 .* cannot be read \(Input/output error\)"):
         read(path).read_shard(2, np.zeros((16, 40), dtype="float16"), np.arange(16))
 
 

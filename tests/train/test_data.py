@@ -12,6 +12,7 @@ from starnet_hpc.networks import LabelScale
 from starnet_hpc.stores import Store, open_store
 from starnet_hpc.train.data import RankData
 from starnet_hpc.train.order import shards_of_rank, steps_per_epoch
+from starnet_hpc.train.residency import Home
 from tests import support
 
 ROWS = 150  # five shards, the last one short
@@ -27,6 +28,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="module")
 def data(store: Store) -> RankData:
     return RankData(store, PLAIN, shards_of_rank(store, 0, 1))
+
+
+HOMES: tuple[Home, ...] = ("device", "host", "stream")
 
 
 def rows_of(data: RankData, epoch: int, *, size: int = 16, steps: int = 9, first: int = 0) -> list[list[int]]:
@@ -76,20 +80,47 @@ def test_an_epoch_taken_up_in_the_middle_goes_on_with_the_batches_that_were_left
     assert rows_of(data, 2, first=4) == rows_of(data, 2)[4:]
 
 
-def test_a_batch_holds_flux_and_labels_of_its_own_rows(store: Store, data: RankData) -> None:
+@pytest.mark.parametrize("home", HOMES)
+@pytest.mark.parametrize("shuffle_shards", [1, 2, 16])
+@pytest.mark.parametrize("size", [7, 16, 50])  # 50: over three windows of one shard
+def test_a_batch_holds_flux_and_labels_of_its_own_rows_wherever_they_lie(
+    store: Store, home: Home, shuffle_shards: int, size: int
+) -> None:
     flux, labels = store.read(0, ROWS), store.column("labels")
-    for batch in data.epoch(1, 0, 0, 16, 2):
-        np.testing.assert_array_equal(batch.flux.numpy(), flux[batch.rows])
-        np.testing.assert_allclose(batch.labels.numpy(), labels[batch.rows], rtol=1e-6)  # float32 both
+    shards = [0, 1, 3, 4]
+    data = RankData(store, PLAIN, shards, home=home, shuffle_shards=shuffle_shards)
+    steps = data.rows.size // size
+    for batches in (data.epoch(1, 0, 0, size, steps), data.epoch(1, 0, 1, size, steps, 1), data.in_order(size)):
+        for batch in batches:
+            assert batch.flux.numpy().tobytes() == flux[batch.rows].tobytes()
+            np.testing.assert_allclose(batch.labels.numpy(), labels[batch.rows], rtol=1e-6)  # float32 both
 
 
-def test_validation_reads_all_rows_in_order(data: RankData) -> None:
+@given(shuffle_shards=st.integers(1, 6), size=st.integers(1, 40), epoch=st.integers(0, 9), first=st.integers(0, 9))
+@settings(max_examples=40, deadline=None)
+def test_batches_are_the_same_wherever_the_spectra_lie_also_from_the_middle_of_an_epoch(
+    store: Store, shuffle_shards: int, size: int, epoch: int, first: int
+) -> None:
+    everything = []
+    for home in HOMES:
+        data = RankData(store, PLAIN, range(store.layout.shards), home=home, shuffle_shards=shuffle_shards)
+        steps = ROWS // size
+        batches = data.epoch(7, 0, epoch, size, steps, min(first, steps))
+        everything.append([(b.flux.numpy().tobytes(), b.labels.tolist(), b.rows.tolist()) for b in batches])
+    assert len(everything[0]) == max(ROWS // size - first, 0)
+    assert everything[0] == everything[1] == everything[2]
+
+
+@pytest.mark.parametrize("home", HOMES)
+def test_validation_reads_all_rows_in_order(store: Store, home: Home) -> None:
+    data = RankData(store, PLAIN, range(store.layout.shards), home=home)
     rows = [row for batch in data.in_order(64) for row in batch.rows.tolist()]
     assert rows == list(range(ROWS))
 
 
-def test_a_rank_without_shards_has_no_batch(store: Store) -> None:
-    nothing = RankData(store, PLAIN, [])
+@pytest.mark.parametrize("home", HOMES)
+def test_a_rank_without_shards_has_no_batch(store: Store, home: Home) -> None:
+    nothing = RankData(store, PLAIN, [], home=home)
     assert list(nothing.in_order(16)) == []
 
 

@@ -234,6 +234,38 @@ def test_a_finished_member_is_left_alone(config: ExperimentConfig) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in config.member_dir(0).iterdir()}
 
 
+WINDOWS = {"epochs": EPOCHS, "shuffle_shards": 1}
+"""Four windows an epoch."""
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_weights_and_losses_do_not_depend_on_where_the_spectra_lie(tmp_path: Path, dtype: str) -> None:
+    curves, best = [], []
+    for home in ("auto", "device", "host", "stream"):
+        config = support.ready_to_train(
+            tmp_path / home, train={**WINDOWS, "residency": home}, augment={"shard_rows": 32, "dtype": dtype}
+        )
+        best.append(train(config))
+        curves.append([(row["train_loss"], row["valid_loss"]) for row in history(config)])
+        log = (config.run_dir / "logs" / "train-00.log").read_text()
+        where = "on the disk, and are read ahead" if home == "stream" else "in memory"
+        for name, rows in (("train", 128), ("valid", 48)):
+            assert f"{name}.zarr: {rows} spectra of this process (" in log
+        assert log.count(f"are {where}") == 2
+        assert f"train.residency: {home}; auto has room for " in log
+    assert all(curve == curves[0] for curve in curves)
+    assert all(support.same_weights(path, best[0]) for path in best)
+
+
+def test_training_may_go_on_with_its_spectra_elsewhere(tmp_path: Path) -> None:
+    undisturbed = train(support.ready_to_train(tmp_path / "undisturbed", train=WINDOWS))
+    config = support.ready_to_train(tmp_path / "run", train={**WINDOWS, "residency": "stream"})
+    stopped_at(config, STEPS + 3, signal.SIGUSR2)
+    elsewhere = config.model_copy(update={"train": config.train.model_copy(update={"residency": "host"})})
+    stopped_at(elsewhere, 3, signal.SIGUSR2)
+    assert support.same_weights(train(config), undisturbed)
+
+
 # --- interruptions ----------------------------------------------------------------------------------------------------
 
 
