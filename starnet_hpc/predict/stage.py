@@ -13,7 +13,7 @@ from starnet_hpc import provenance
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import MissingInputError, PredictionError, StarnetError, StoreMismatchError
 from starnet_hpc.instruments import load_instrument
-from starnet_hpc.networks import Combined, Member, TrainedOn, describe_members, load_member
+from starnet_hpc.networks import Combined, Member, Moments, TrainedOn, describe_members, load_member
 from starnet_hpc.predict.calibration import (
     Calibration,
     calibrate,
@@ -26,11 +26,12 @@ from starnet_hpc.predict.flagging import flag_rows
 from starnet_hpc.predict.ranks import Ranks, local_rank, started_ranks
 from starnet_hpc.predict.sharing import share
 from starnet_hpc.predict.units import fold, member_moments, read_unit, unit_path, unit_rows, write_unit
+from starnet_hpc.predict.validation import ensemble_report
 from starnet_hpc.progress import StageLog, stage_log
 from starnet_hpc.stores import Store, open_store, read_json, write_json
 
 _STORES = ("valid", "test", "survey")
-"""In this order: the first calibrates the sigmas of the others."""
+"""In this order: the first calibrates the sigmas of the others, and its units keep the members' answers."""
 _MOST_LISTED = 20
 
 
@@ -111,7 +112,7 @@ def _predict_store(config: ExperimentConfig, task: _Task, ranks: Ranks, device: 
             if not line.failed(problem is not None):
                 total = line.reduce(slots)
                 if total is not None:
-                    problem = _keep(task, unit, fold(total))
+                    problem = _keep(task, unit, total)
             if problem is not None:
                 failures.append(f"rows {rows.start}-{rows.stop - 1} of {task.store.path}: {problem}")
             bar.advance(len(rows))
@@ -127,10 +128,14 @@ def _raise_failures(failures: list[str]) -> None:
         )
 
 
-def _keep(task: _Task, unit: int, prediction: Combined) -> str | None:
-    """Write a unit; return what went wrong, if anything did: the other ranks go on, and must not wait for this one."""
+def _keep(task: _Task, unit: int, slots: Moments) -> str | None:
+    """Write a unit from its members' moments; return what went wrong, if anything did.
+
+    The other ranks go on, and must not wait for this one.
+    """
     try:
-        write_unit(unit_path(task.folder, unit), prediction, task.recipe)
+        members = slots[..., 1] if task.name == "valid" else None
+        write_unit(unit_path(task.folder, unit), fold(slots), task.recipe, members)
     except (StarnetError, OSError) as error:
         return f"{type(error).__name__}: {error}"
     return None
@@ -193,7 +198,7 @@ def _task(config: ExperimentConfig, name: str, digests: list[str], trained_on: T
         "CREATOR": (f"starnet_hpc {provenance.software()['starnet_hpc']}", "software"),
     }
     units = -(-len(store) // config.predict.shard_rows)
-    folder = config.run_dir / "predictions" / name
+    folder = _predictions(config) / name
     return _Task(name, store, folder, units, provenance.digest_recipe(recipe), header)
 
 
@@ -215,10 +220,9 @@ def _join(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: Sta
         log.info("%s: complete already, %d rows", path, len(task.store))
         return
     mark.unlink(missing_ok=True)  # from here on what lies there is between two recipes
-    mean, aleatoric, epistemic = _whole(task)
-    claimed = np.hypot(aleatoric, epistemic)
-    flags = flag_rows(task.store, mean, trained_on)
-    parts = (mean, claimed * calibration.factor, claimed, aleatoric, epistemic)
+    found, _ = _whole(task)
+    flags = flag_rows(task.store, found.mean, trained_on)
+    parts = (found.mean, found.total * calibration.factor, found.total, found.aleatoric, found.epistemic)
     columns = catalogue_columns(
         _identifiers(task), tuple(trained_on.label_names), parts, flags, config.ensemble.members
     )
@@ -226,32 +230,44 @@ def _join(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: Sta
     write_parquet(path.with_suffix(".parquet"), columns, header)
     write_fits(path, columns, header)
     write_json(mark, {"recipe": recipe})
-    log.info("%s: %d rows, %d of them flagged", path, mean.shape[0], int((flags != 0).sum()))
+    log.info("%s: %d rows, %d of them flagged", path, flags.size, int((flags != 0).sum()))
 
 
 def _calibrate(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: StageLog) -> None:
-    """Find the factors that make sigma cover on the validation spectra, and keep them for the catalogues."""
-    mark = task.folder / "calibrated.json"
-    if _calibration_file(config).exists() and mark.exists() and read_json(mark).get("recipe") == task.recipe:
+    """Find the factors that make sigma cover on the validation spectra, and what these say of the ensemble."""
+    mark, report = task.folder / "calibrated.json", _predictions(config) / "validation.json"
+    there = _calibration_file(config).exists() and report.exists() and mark.exists()
+    if there and read_json(mark).get("recipe") == task.recipe:
         return
     mark.unlink(missing_ok=True)
-    mean, aleatoric, epistemic = _whole(task)
-    found = calibrate(mean, np.hypot(aleatoric, epistemic), task.store.column("labels"), task.store.column("template"))
+    ensemble, members = _whole(task)
+    truth, template = task.store.column("labels").astype(np.float64), task.store.column("template")
+    found = calibrate(ensemble.mean, ensemble.total, truth, template)
     write_calibration(_calibration_file(config), found, trained_on.label_names)
+    told = ensemble_report(members, ensemble, truth, template, trained_on)
+    write_json(report, {"members": task.header["MEMBERS"][0], **told})
     write_json(mark, {"recipe": task.recipe})
     log.info(
         "sigma times %s, from %d validation spectra",
         ", ".join(f"{f:.2f} ({n})" for f, n in zip(found.factor, trained_on.label_names, strict=True)),
         found.rows,
     )
+    for a, b in told["diversity"]["nearly_same"] if "diversity" in told else []:
+        log.warning("members %d and %d are nearly the same: their spread says little of what is not known", a, b)
+
+
+def _predictions(config: ExperimentConfig) -> Path:
+    return config.run_dir / "predictions"
 
 
 def _calibration_file(config: ExperimentConfig) -> Path:
-    return config.run_dir / "predictions" / "calibration.json"
+    return _predictions(config) / "calibration.json"
 
 
-def _whole(task: _Task) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean, aleatoric and epistemic sigma of all rows of a store, joined from its units.
+def _whole(task: _Task) -> tuple[Combined, NDArray[np.float32]]:
+    """Return the prediction of all rows of a store, joined from its units, and the means of the members.
+
+    These are [members, rows, labels]; of no members where they are not kept.
 
     Raises:
         PredictionError: units are missing.
@@ -262,8 +278,8 @@ def _whole(task: _Task) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArr
         raise PredictionError(
             f"{task.folder}: {len(whole)} of {task.units} units are there; run the same command again"
         )
-    parts = [np.concatenate([getattr(table, part) for table in whole]) for part in ("mean", "aleatoric", "epistemic")]
-    return parts[0], parts[1], parts[2]
+    parts = (np.concatenate([getattr(table, part) for table in whole]) for part in ("mean", "aleatoric", "epistemic"))
+    return Combined(*parts), np.concatenate([table.members for table in whole], axis=1)
 
 
 def _identifiers(task: _Task) -> NDArray[np.object_]:

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ class UnitTable:
     """[rows, labels]."""
     epistemic: NDArray[np.float64]
     """[rows, labels]."""
+    members: NDArray[np.float32]
+    """Mean of each member [members, rows, labels]; no members where they are not kept."""
 
 
 def member_moments(
@@ -70,14 +73,16 @@ def unit_path(folder: Path, unit: int) -> Path:
     return folder / f"unit-{unit:06d}.npz"
 
 
-def write_unit(path: Path, prediction: Combined, recipe: str) -> None:
-    """Write the prediction of one unit, whole or not at all."""
+def write_unit(path: Path, prediction: Combined, recipe: str, members: NDArray[np.floating[Any]] | None = None) -> None:
+    """Write the prediction of one unit, whole or not at all; with the members' means, in half of their digits."""
     buffer = io.BytesIO()
+    kept = np.empty((0, *prediction.mean.shape)) if members is None else members
     np.savez(
         buffer,
         mean=prediction.mean,
         aleatoric=prediction.aleatoric,
         epistemic=prediction.epistemic,
+        members=kept.astype(np.float32),
         recipe=np.array(recipe),
     )
     write_atomically(path, lambda file: file.write(buffer.getvalue()))
@@ -89,7 +94,7 @@ def read_unit(path: Path, recipe: str) -> UnitTable | None:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             if str(saved["recipe"]) != recipe:
                 return None
-            return UnitTable(saved["mean"], saved["aleatoric"], saved["epistemic"])
+            return UnitTable(saved["mean"], saved["aleatoric"], saved["epistemic"], saved["members"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
 

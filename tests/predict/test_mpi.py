@@ -17,7 +17,10 @@ from starnet_hpc.predict import predict
 from tests import support
 
 HERE = Path(__file__).parent
-PRODUCTS = ("catalogue.fits", "catalogue.parquet", "test_catalogue.fits", "test_catalogue.parquet")
+PRODUCTS = (
+    *("catalogue.fits", "catalogue.parquet", "test_catalogue.fits", "test_catalogue.parquet"),
+    "predictions/validation.json",
+)
 UNITS = 10
 
 
