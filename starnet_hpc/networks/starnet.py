@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from starnet_hpc.kernels.pooling import FILTERS, pooled_length
+from starnet_hpc.networks.convolutions import PooledConvolutions
 from starnet_hpc.networks.heads import Prediction
 from starnet_hpc.networks.view import View
 
@@ -14,11 +16,9 @@ class StarNet(nn.Module):
     def __init__(self, view: View, head: Callable[[int], nn.Module]) -> None:
         super().__init__()
         self.view = view
-        self.convolutions = nn.Sequential(
-            nn.Conv1d(view.channels, 4, 8), nn.ReLU(), nn.Conv1d(4, 16, 8), nn.ReLU(), nn.MaxPool1d(4), nn.Flatten()
-        )
+        self.convolutions = PooledConvolutions(view.channels)
         self.dense = nn.Sequential(
-            nn.Linear(16 * ((view.pixels - 14) // 4), 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU()
+            nn.Linear(FILTERS * pooled_length(view.pixels), 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU()
         )
         for module in self.modules():
             if isinstance(module, nn.Conv1d | nn.Linear):
