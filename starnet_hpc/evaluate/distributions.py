@@ -85,10 +85,14 @@ def members(name: str, caption: str, histories: Sequence[History]) -> Table:
         Column(
             "valid_loss",
             "validation loss",
-            "Gaussian negative log-likelihood of the standardised labels, at the best epoch",
+            "Negative log-likelihood of the standardised labels, at the best epoch",
         ),
         Column("train_loss", "training loss", "The same of the training spectra, at the best epoch"),
-        Column("seconds", "time [s]", "All epochs together"),
+        Column("seconds", "time [s]", "All epochs together, with their validation"),
+        Column("spectra_per_s", "spectra/s", "In the steps of training, median over epochs"),
+        Column("host_gb", "memory [GB]", "Most that a process held, resident on its machine"),
+        Column("gpu_gb", "GPU [GB]", "Most that a process held in tensors on its GPU"),
+        Column("restarts", "restarts", "How often the training was taken up again"),
     )
     rows: list[Row] = []
     for history in histories:
@@ -97,5 +101,15 @@ def members(name: str, caption: str, histories: Sequence[History]) -> Table:
             best = int(np.nanargmin(history["valid_loss"]))
             row |= {"best_epoch": int(history["epoch"][best])}
             row |= {key: float(history[key][best]) for key in ("valid_loss", "train_loss")}
-        rows.append(row | {"seconds": float(history["seconds"].sum())})
+        row["seconds"] = float(history["seconds"].sum() + np.nansum(history["valid_seconds"]))
+        for key, summed in (
+            ("spectra_per_s", np.median),
+            ("host_gb", np.max),
+            ("gpu_gb", np.max),
+            ("restarts", np.max),
+        ):
+            known = history[key][np.isfinite(history[key])]
+            if known.size:
+                row[key] = int(summed(known)) if key == "restarts" else float(summed(known))
+        rows.append(row)
     return table(name, caption, columns, rows)

@@ -45,6 +45,16 @@ def of_sigma(coverage: Table, label: str) -> str:
     return ""
 
 
+def of_members(inputs: Inputs) -> list[str]:
+    """Return which members are too much alike for their agreement to mean anything."""
+    same = [] if inputs.validations.diversity is None else inputs.validations.diversity["nearly_same"]
+    return [
+        f"Members {a} and {b} are nearly the same on validation spectra: their agreement says little, and the "
+        f"epistemic sigma is too small."
+        for a, b in same
+    ]
+
+
 def of_rows(inputs: Inputs) -> list[str]:
     """Return which rows of the catalogues are not to be used."""
     catalogues = {"held-out": inputs.test.catalogue}

@@ -14,6 +14,7 @@ from starnet_hpc.errors import MissingInputError, StoreDamagedError
 from starnet_hpc.evaluate.catalogues import Catalogue, check_ids, read_catalogue
 from starnet_hpc.evaluate.continua import Continua, read_continua
 from starnet_hpc.evaluate.sample import Sample
+from starnet_hpc.evaluate.validations import Validations, read_validations
 from starnet_hpc.instruments import Instrument, load_instrument
 from starnet_hpc.labels import LABELS
 from starnet_hpc.statistics import Floats
@@ -21,6 +22,12 @@ from starnet_hpc.stores import Store, open_store
 
 BENCHMARK = "benchmark"
 """Survey rows whose group begins with this are stars with published labels."""
+_ALWAYS = ("epoch", "train_loss", "valid_loss", "learning_rate", "seconds")
+_SINCE = (
+    *("valid_seconds", "spectra_per_s", "data_share", "forward_share", "backward_share", "optimiser_share"),
+    *("other_share", "host_gb", "gpu_gb", "restarts"),
+)
+"""Columns of a member's history (`docs/training.md`)."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class Survey:
 
 @dataclass(frozen=True)
 class History:
-    """One member's training, one entry an epoch."""
+    """One member's training, one entry an epoch; NaN where an epoch does not tell."""
 
     member: int
     columns: Mapping[str, Floats]
@@ -90,6 +97,7 @@ class Inputs:
     """Test spectra of other grids, by the name that the configuration gives them."""
     survey: Survey | None
     histories: tuple[History, ...]
+    validations: Validations
     continua: Continua
 
     @property
@@ -116,6 +124,7 @@ def read_inputs(config: ExperimentConfig) -> Inputs:
         {name: _test(config, name, training.store) for name in config.predict.other_tests},
         _survey(config, training.store) if config.survey is not None else None,
         tuple(_history(config.member_dir(member), member) for member in range(config.ensemble.members)),
+        read_validations(config, test.catalogue.header.get("MEMBERS")),
         read_continua(config, test.store.label_names),
     )
 
@@ -166,10 +175,9 @@ def _history(folder: Path, member: int) -> History:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        columns = {
-            name: np.array([float(row[name]) for row in rows])
-            for name in ("epoch", "train_loss", "valid_loss", "learning_rate", "seconds")
-        }
+        columns = {name: np.array([float(row[name]) for row in rows]) for name in _ALWAYS}
+        # What a version before this one did not write.
+        columns |= {name: np.array([float(row.get(name, "nan")) for row in rows]) for name in _SINCE}
     except FileNotFoundError:
         raise MissingInputError(
             f"{path}: member {member} has no history; train it first with `starnet-hpc ensemble CONFIG`"

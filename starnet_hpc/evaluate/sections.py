@@ -9,6 +9,7 @@ from starnet_hpc.evaluate import (
     continuum_tables,
     coverage,
     distributions,
+    members,
     provenance_listing,
     residuals,
     rows,
@@ -23,6 +24,7 @@ from starnet_hpc.evaluate.figures import training as training_figures
 from starnet_hpc.evaluate.inputs import Inputs, Survey, Test
 from starnet_hpc.evaluate.sample import snr_bins
 from starnet_hpc.evaluate.tables import Table
+from starnet_hpc.evaluate.validations import Validations
 
 _BIAS_ERRORS = "± is the standard error of the median over templates."
 _ERRORS = (
@@ -31,12 +33,13 @@ _ERRORS = (
 )
 
 
-def accuracy_sections(test: Accuracy) -> list[Section]:
+def accuracy_sections(test: Accuracy, validations: Validations) -> list[Section]:
     """Return the chapters on held-out synthetic spectra."""
+    uncertainties = (*_coverage_blocks(test), *_diversity_blocks(validations))
     return [
         Section("glance", "At a glance", (Grid(test.glance, _ERRORS),)),
         Section("residuals", "Residuals", _residual_blocks(test)),
-        Section("uncertainties", "Uncertainties", _coverage_blocks(test)),
+        Section("uncertainties", "Uncertainties", uncertainties),
     ]
 
 
@@ -83,24 +86,55 @@ def benchmark_section(stars: Table, groups: Table) -> Section:
 
 
 def training_section(inputs: Inputs) -> Section:
-    """Return the chapter on losses."""
+    """Return the chapter on losses, time, and what validation spectra say of each member."""
     losses = distributions.losses("losses", "Loss of every member against the epoch", inputs.histories)
-    members = distributions.members("members", "Members of the ensemble", inputs.histories)
-    return Section(
-        "training",
-        "Training",
-        (
-            Picture(
-                losses,
-                training_figures.losses,
-                "Solid: validation; dotted: training. A ring marks the weights that are kept.",
-            ),
-            Grid(
-                members,
-                "The loss is the Gaussian negative log-likelihood of the standardised labels: smaller is better.",
-            ),
+    listed = distributions.members("members", "Members of the ensemble", inputs.histories)
+    blocks: list[Block] = [
+        Picture(
+            losses,
+            training_figures.losses,
+            "Solid: validation; dotted: training. A ring marks the weights that are kept.",
         ),
+        Grid(
+            listed,
+            "The loss is the negative log-likelihood of the standardised labels: smaller is better.",
+        ),
+    ]
+    time = members.time_shares("training_time", "Where the time of training went", inputs.histories)
+    if time.rows:
+        note = "Data: waiting for batches and masking pixels; other: checkpoints, and agreeing with other processes."
+        blocks.append(Picture(time, training_figures.time_shares, note))
+    return Section("training", "Training", (*blocks, *_validation_blocks(inputs.validations)))
+
+
+def _validation_blocks(found: Validations) -> tuple[Block, ...]:
+    """Return what validation spectra say of each member and of the ensemble, none of it calibrated."""
+    if not found.scores:
+        return ()
+    places = members.pit("members_pit", "Where truths lie in what was predicted for them, validation spectra", found)
+    scores = members.scores("members_validation", "Scores of each member on validation spectra", found)
+    note = (
+        "Probability integral transform: flat if sigmas are right, high at both ends if they are too small, in the "
+        "middle if they are too large, sloping if there is a bias. Sigmas are as claimed."
     )
+    rule = (
+        "Weights were chosen by these spectra, so that losses are a little too good; sigmas are as claimed. The "
+        f"temperature belongs to the likelihood, the 68 % factor is what calibration uses. {_ERRORS}"
+    )
+    return Picture(places, training_figures.pit, note), Grid(scores, rule, folded=True)
+
+
+def _diversity_blocks(found: Validations) -> tuple[Block, ...]:
+    """Return how much the members differ, if there are several."""
+    if found.diversity is None or not members.are_several(found.diversity):
+        return ()
+    each = members.diversity("diversity", "Diversity of the members on validation spectra", found.diversity)
+    pairs = members.pairs("diversity_pairs", "Distance of each pair of members [σ]", found.diversity)
+    note = (
+        "Members that always agree would tell nothing of what the ensemble does not know. The noise of a spectrum is "
+        "common to all of them, so that their residuals are correlated."
+    )
+    return Grid(each, note), Grid(pairs, "Mean over spectra, in units of the claimed sigma.", folded=True)
 
 
 def spectra_section(inputs: Inputs) -> Section:

@@ -37,7 +37,7 @@ def evaluate(config: ExperimentConfig) -> Path:
         survey_rows = f"a survey of {len(inputs.survey.catalogue)}" if inputs.survey else "no survey"
         log.info("read predictions of %d held-out spectra and %s", len(inputs.test.catalogue), survey_rows)
         test = assess("test", _HELD_OUT, inputs.test.sample, *_scales(inputs))
-        chapters = sections.accuracy_sections(test)
+        chapters = sections.accuracy_sections(test, inputs.validations)
         compared, stars = None, None
         if inputs.survey is not None:
             compared, chapter = _survey(inputs, inputs.survey)

@@ -43,7 +43,7 @@ def verdict(inputs: Inputs, test: Accuracy, survey: Accuracy | None, stars: Tabl
         _headline(test),
         tuple(_trained(inputs)),
         (*_good(test), *_survey(survey), *_stars(stars)),
-        (*doubts.of_accuracy(test), *doubts.of_rows(inputs), *doubts.of_range(inputs)),
+        (*doubts.of_accuracy(test), *doubts.of_members(inputs), *doubts.of_rows(inputs), *doubts.of_range(inputs)),
     )
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from starnet_hpc.statistics import (
     temperature,
     uniform_distance,
 )
-from starnet_hpc.stores import read_json
 
 PIT_BINS = 10
 CONVENTIONS = {
@@ -88,15 +86,6 @@ def label_scores(
         counts, _ = np.histogram(place[:, k], PIT_BINS, (0.0, 1.0))
         scores |= {"pit": (counts / counts.sum()).tolist(), "pit_distance": float(distance[k])}
         found[name] = {key: None if value != value else value for key, value in scores.items()}  # NaN is no JSON
-    return found
-
-
-def read_label_scores(path: Path) -> dict[str, dict[str, Any]] | None:
-    """Return the scores of each label that a `validation.json` holds; None if there is none, or no whole one."""
-    try:
-        found: dict[str, dict[str, Any]] = read_json(path)["labels"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
     return found
 
 

@@ -12,13 +12,29 @@ from numpy.typing import NDArray
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.config.load import check
 from starnet_hpc.flags import Flag
-from starnet_hpc.stores import Layout, building, write_atomically, write_shard
+from starnet_hpc.networks import Combined, TrainedOn
+from starnet_hpc.networks.validation import Judged, label_scores
+from starnet_hpc.predict.validation import ensemble_report
+from starnet_hpc.stores import Layout, building, write_atomically, write_json, write_shard
 
 LABELS = ("teff", "logg", "feh", "afe", "vsini", "vrad")
 LOW = np.array([4000.0, 0.5, -3.0, -0.25, 0.0, -2.0])
 HIGH = np.array([7000.0, 5.0, 0.5, 0.5, 50.0, 2.0])
 SIGMA = np.array([25.0, 0.06, 0.03, 0.02, 0.8, 0.1])
 """True sigma of each label's prediction at infinite S/N, in its unit; at S/N 60 it is twice that."""
+
+SPENT = {
+    "valid_seconds": 3.5,
+    "spectra_per_s": 900.0,
+    "data_share": 0.1,
+    "forward_share": 0.25,
+    "backward_share": 0.45,
+    "optimiser_share": 0.15,
+    "other_share": 0.05,
+    "host_gb": 2.5,
+    "gpu_gb": 0.0,
+    "restarts": 1,
+}
 
 
 def generator(seed: int, *key: int) -> np.random.Generator:
@@ -45,6 +61,10 @@ class Recipe:
     """Published labels of benchmark stars, which come first in the survey; `e_` for errors."""
     wavelength: tuple[float, float, int] = (5150.0, 5200.0, 64)
     examples: bool = True
+    validated: bool = True
+    """Whether there are scores on validation spectra."""
+    same: tuple[int, ...] = ()
+    """Members whose answers are nearly the same."""
     metal_poor: float = 1.0
     """Factor on the true and predicted sigma of Teff where [Fe/H] <= -1."""
 
@@ -79,6 +99,8 @@ def build_run(run_dir: Path, recipe: Recipe = Recipe(), **settings: Any) -> Expe
         _write_survey(config, recipe)
     for member in range(recipe.members):
         write_history(config.member_dir(member), member)
+    if recipe.validated:
+        write_validations(config, recipe)
     if recipe.examples:
         write_examples(run_dir / "examples.npz", recipe, test)
         write_bias(run_dir / "continuum_bias.npz", test)
@@ -189,13 +211,36 @@ def _write_survey(config: ExperimentConfig, recipe: Recipe) -> None:
 
 
 def write_history(folder: Path, member: int, epochs: int = 12) -> None:
+    """Member 0 was trained by a version that told less of each epoch."""
     folder.mkdir(parents=True, exist_ok=True)
     wiggle = 0.03 * generator(member, 7).standard_normal(epochs)
-    lines = ["epoch,train_loss,valid_loss,learning_rate,seconds"]
+    lines = ["epoch,train_loss,valid_loss,learning_rate,seconds" + (f",{','.join(SPENT)}" if member else "")]
     for epoch in range(epochs):
         loss = -2.0 + 2.2 * np.exp(-epoch / 2.5)
-        lines.append(f"{epoch + 1},{loss:.6f},{loss + 0.05 + wiggle[epoch]:.6f},{2e-3 * (1 - epoch / epochs):.6g},31.5")
+        line = f"{epoch + 1},{loss:.6f},{loss + 0.05 + wiggle[epoch]:.6f},{2e-3 * (1 - epoch / epochs):.6g},31.5"
+        lines.append(line + (f",{','.join(map(str, SPENT.values()))}" if member else ""))
     (folder / "history.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_validations(config: ExperimentConfig, recipe: Recipe) -> None:
+    """Members have an error in common and one of their own, of equal size; they claim the size of the two together."""
+    rows = draw(recipe, 600, key=11)
+    sigma = true_sigma(recipe, rows)
+    common, *own = (generator(12, k).standard_normal(sigma.shape) for k in range(recipe.members + 1))
+    for member in recipe.same:
+        own[member] = own[recipe.same[0]]
+    means = np.stack([rows.labels + sigma * (common + part) / np.sqrt(2) for part in own])
+    trained_on = TrainedOn(
+        *(list(LABELS), [0.0] * 6, (HIGH - LOW).tolist(), LOW.tolist(), HIGH.tolist()), 64, "", "", snr_min=14.0
+    )
+    ensemble = Combined(means.mean(axis=0), sigma, means.std(axis=0))
+    told = ensemble_report(means, ensemble, rows.labels, rows.template, trained_on)
+    (config.run_dir / "predictions").mkdir(exist_ok=True)
+    write_json(config.run_dir / "predictions" / "validation.json", {"members": "all of them", **told})
+    for member, mean in enumerate(means):
+        judged = Judged(mean, sigma, rows.labels, rows.template)
+        found = label_scores(LABELS, judged, np.log(sigma / (HIGH - LOW)) + 0.5 * judged.pull**2)
+        write_json(config.member_dir(member) / "validation.json", {"labels": found})
 
 
 def write_bias(path: Path, rows: Rows) -> None:

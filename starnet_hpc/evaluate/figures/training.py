@@ -1,11 +1,23 @@
-"""Figures of what was trained: losses, S/N."""
+"""Figures of what was trained: losses, time, places of truths, S/N."""
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from starnet_hpc.evaluate import words
 from starnet_hpc.evaluate.figures import style
+from starnet_hpc.evaluate.members import PHASES, VALIDATION
 from starnet_hpc.evaluate.tables import Table
+from starnet_hpc.evaluate.validations import ENSEMBLE
+
+_PHASE_COLOURS = {
+    "data": style.ORANGE,
+    "forward": style.SKY,
+    "backward": style.BLUE,
+    "optimiser": style.GREEN,
+    "other": style.GREY,
+    VALIDATION: style.PURPLE,
+}
 
 
 def losses(table: Table) -> Figure:
@@ -22,7 +34,7 @@ def losses(table: Table) -> Figure:
             best = int(np.nanargmin(valid))
             axes.plot(epoch[best], valid[best], "o", color=colour, markerfacecolor="none", markersize=9)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="epoch", ylabel="Gaussian negative log-likelihood")
+    axes.set(xlabel="epoch", ylabel="negative log-likelihood")
     shown = table.numbers("valid_loss")
     if (limits := style.finite_limits(np.concatenate([shown, table.numbers("train_loss")]))) is not None:
         # One spike at the start must not flatten the rest.
@@ -31,6 +43,51 @@ def losses(table: Table) -> Figure:
         axes.set_ylim(limits[0] - margin, min(limits[1], float(top) + 6 * margin) + margin)
     if table.rows:
         axes.legend(ncols=2)
+    return drawn
+
+
+def time_shares(table: Table) -> Figure:
+    """Draw what each member's time went into, a bar a member."""
+    drawn = style.figure(1.5 + 0.28 * len(table.rows))
+    axes = drawn.subplots()
+    left = np.zeros(len(table.rows))
+    for phase in (*PHASES, VALIDATION):
+        share = table.numbers(phase)
+        axes.barh(np.arange(left.size), share, 0.7, left, color=_PHASE_COLOURS[phase], label=phase)
+        left += share
+    axes.set_yticks(range(left.size), [f"member {member}" for member in table.texts("member")])
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.set(xlim=(0, 100), xlabel="share of the time [%]")
+    style.legend_above(drawn, axes)
+    return drawn
+
+
+def pit(table: Table) -> Figure:
+    """Draw the share of truths in each part of their predicted distributions, a line a member."""
+    labels = table.distinct("label")
+    drawn, panels = style.label_panels(labels, 2.4)
+    for label, axes in panels.items():
+        shown = table.where(label=label)
+        for k, member in enumerate(shown.distinct("member")):
+            rows = shown.where(member=member)
+            edges = np.append(rows.numbers("low"), rows.numbers("high")[-1])
+            whole = member == ENSEMBLE
+            axes.stairs(
+                rows.numbers("percent"),
+                edges,
+                color=style.INK if whole else style.PALETTE[k % len(style.PALETTE)],
+                linewidth=2.0 if whole else 1.1,
+                label=member if whole else f"member {member}",
+                baseline=None,
+            )
+        parts = max(len(rows.rows), 1)
+        axes.axhline(100 / parts, color=style.GREY, linewidth=0.8, linestyle="--")
+        axes.set_title(words.plain(label))
+        axes.set(xlim=(0, 1), xlabel="place in the predicted distribution", ylabel="share [%]")
+        axes.set_ylim(bottom=0)
+    if panels:
+        style.legend_above(drawn, panels[labels[0]])
     return drawn
 
 
