@@ -13,8 +13,8 @@ class NetworkConfig(Section):
 
     kind: Literal["resnet", "starnet"] = "resnet"
     """`resnet`: compact and residual, the default; `starnet`: the paper's two convolutions and two dense layers."""
-    channels: Annotated[tuple[int, ...], Field(min_length=1)] = (24, 32, 48, 64, 96)
-    """Filters of each residual block (resnet only)."""
+    channels: Annotated[tuple[int, ...], Field(min_length=1)] = (32, 64, 64, 128)
+    """Filters of each stage, which halves the pixels (resnet only)."""
     dense: Annotated[int, Field(ge=8)] = 256
     """Nodes of the last hidden layer (resnet only)."""
     mask_channel: bool = False

@@ -20,7 +20,7 @@ from starnet_hpc.networks.starnet import StarNet
 from starnet_hpc.networks.view import View
 from starnet_hpc.stores import write_atomically
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)

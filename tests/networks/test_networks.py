@@ -25,6 +25,28 @@ def test_the_papers_network_has_40_million_parameters_at_39436_pixels() -> None:
     assert round(parameters / 1e6, 1) == 40.4
 
 
+def test_the_default_network_has_1_5_million_parameters_at_39436_pixels() -> None:
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in network("resnet", 39_436).parameters())
+    # the stem; each stage: normalisation (2 a channel) and convolution of length 5, twice
+    by_hand, before = 32 * 16, 32
+    for filters in (32, 64, 64, 128):
+        by_hand += (2 * before + 5 * before * filters) + (2 * filters + 5 * filters * filters)
+        before = filters
+    # squeezed to 16; 39436 // 8 + 1 = 4930 places, halved four times to 309; dense 256; 12 outputs
+    by_hand += (2 * 128 + 128 * 16 + 16) + (16 * 309 * 256 + 256) + (256 * 12 + 12)
+    assert parameters == by_hand == 1_477_596
+
+
+@pytest.mark.parametrize("pixels", [*range(64, 73), 1001])
+def test_the_default_network_looks_at_every_pixel(pixels: int) -> None:
+    torch.manual_seed(1)
+    flux = torch.rand(4, pixels).requires_grad_()
+    network("resnet", pixels).eval()(flux).mean.square().sum().backward()
+    assert flux.grad is not None
+    assert bool((flux.grad != 0).all())
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @given(pixels=st.integers(64, 500), labels=st.integers(1, 6), rows=st.integers(1, 4))
 @settings(max_examples=15, deadline=None)  # the first example compiles kernels

@@ -16,7 +16,7 @@ from tests import support
 
 HERE = Path(__file__).parent
 NETWORKS = {
-    "resnet": {"channels": [24, 32, 48, 64, 96], "dense": 256},  # the default
+    "resnet": {"channels": [32, 64, 64, 128], "dense": 256},  # the default
     "starnet": {"kind": "starnet"},
     "mixture": {"channels": [8, 8], "dense": 16, "head": "mixture"},
 }
