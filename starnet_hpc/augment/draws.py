@@ -129,7 +129,7 @@ def draw(
         vsini=uniform("vsini", 0.0, config.vsini_max),
         vrad=uniform("vrad", -config.vrad_max, config.vrad_max),
         epsilon=uniform("epsilon", 0.0, 1.0),
-        noise=uniform("noise", 0.0, config.noise_max),
+        noise=uniform("noise", 0.0, config.noise_of(split)),
     )
 
 

@@ -140,7 +140,7 @@ def _plan(
 
 
 def _recipe(config: ExperimentConfig, grid: Store, instrument: Instrument, name: str, rows: int) -> dict[str, Any]:
-    elsewhere = {"workers", "scheduler", "zero_fraction_max", *(f"n_{split}" for split in SPLITS)}
+    elsewhere = {"workers", "scheduler", "zero_fraction_max", "noise_max_train", *(f"n_{split}" for split in SPLITS)}
     if name != SPLIT or config.augment.between_nodes == "none":
         elsewhere |= {"between_nodes", "between_nodes_reach"}
     native = grid.attributes.get("native_resolution")
@@ -152,5 +152,8 @@ def _recipe(config: ExperimentConfig, grid: Store, instrument: Instrument, name:
         "seed": config.seed,
         "grid": grid.content_digest,
         "instrument": instrument.recipe(without={"tellurics"}),
-        "augment": config.augment.model_dump(mode="json", exclude=elsewhere),
+        "augment": {
+            **config.augment.model_dump(mode="json", exclude=elsewhere),
+            "noise_max": config.augment.noise_of(name),
+        },
     }

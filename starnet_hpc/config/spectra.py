@@ -209,6 +209,9 @@ class AugmentConfig(Section):
     """The radial velocity is uniform between minus and plus this [km/s]."""
     noise_max: Annotated[float, Field(ge=0, lt=1)] = 0.07
     """The Gaussian noise of a pixel is uniform in 0 to this, as a fraction of the spectrum's median flux."""
+    noise_max_train: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """The same for the spectra to train and to validate on; by default `noise_max`. With 0 these have no noise, and
+    `test.zarr` is what it is otherwise."""
     zero_fraction_max: Annotated[float, Field(ge=0, lt=1)] = 0.10
     """At most this share of pixels is set to zero, afresh every epoch (augmentation vii)."""
     continuum: Literal["clip", "smooth", "none"] = "clip"
@@ -233,3 +236,9 @@ class AugmentConfig(Section):
     """Where workers are: `local` (processes on this machine), `slurm` (jobs that are submitted as `cluster` says),
     `mpi` (the ranks of mpiexec or srun), or a Dask scheduler that runs already: its address (tcp://host:port,
     tls://...) or the file that it wrote (a path that ends in .json)."""
+
+    def noise_of(self, split: str) -> float:
+        """Return the largest noise of the spectra of a store, as a fraction of their median flux."""
+        if split in {"train", "valid"} and self.noise_max_train is not None:
+            return self.noise_max_train
+        return self.noise_max

@@ -87,7 +87,7 @@ def members(name: str, caption: str, histories: Sequence[History]) -> Table:
             "validation loss",
             "Negative log-likelihood of the standardised labels, at the best epoch",
         ),
-        Column("train_loss", "training loss", "The same of the training spectra, at the best epoch"),
+        Column("train_loss", "training loss", "The same of the training spectra; weighted if train.beta_nll is set"),
         Column("seconds", "time [s]", "All epochs together, with their validation"),
         Column("spectra_per_s", "spectra/s", "In the steps of training, median over epochs"),
         Column("host_gb", "memory [GB]", "Most that a process held, resident on its machine"),

@@ -10,6 +10,7 @@ from starnet_hpc.evaluate.inputs import Inputs
 from starnet_hpc.evaluate.residuals import share_of_std
 from starnet_hpc.evaluate.tables import Row, Table
 from starnet_hpc.evaluate.words import are, count, interval, listed, plain, quantity, resolution, sentence, with_error
+from starnet_hpc.statistics import Floats
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,16 @@ def _trained(inputs: Inputs) -> list[str]:
     made += ", and of linear mixtures between them." if training.store.has("draws/nodes") else "."
     seen = f"Instrument {instrument.name}: {low:.0f}–{high:.0f} Å in air, {count(pixels)} pixels, "
     seen += f"{resolution(*instrument.resolution_range)}; temperature- and pressure-sensitive lines in it: {lines}."
-    noise = f"S/N of the training spectra: {np.nanmin(training.snr):.0f} and more, "
-    noise += f"half of them above {np.nanmedian(training.snr):.0f}."
-    return [made, f"Trained ranges: {ranges}.", seen, noise]
+    windows = [f"network.{key}" for key in ("only", "ignore") if getattr(config.network, key)]
+    seen += f" Networks do not see all of it: {listed(windows)}." if windows else ""
+    return [made, f"Trained ranges: {ranges}.", seen, of_noise(training.snr)]
+
+
+def of_noise(snr: Floats) -> str:
+    """Return what to say of the S/N [n] of the training spectra."""
+    if np.isinf(snr).all():
+        return "The training spectra have no noise: neither labels nor sigma of noisy spectra can be trusted."
+    return f"S/N of the training spectra: {np.nanmin(snr):.0f} and more, half of them above {np.nanmedian(snr):.0f}."
 
 
 def _good(test: Accuracy) -> list[str]:

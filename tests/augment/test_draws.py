@@ -96,6 +96,16 @@ def test_a_spectrum_without_noise_has_an_infinite_snr() -> None:
     assert np.isinf(draw(0, "train", np.arange(3), 5, AugmentConfig(noise_max=0.0)).snr).all()
 
 
+def test_training_without_noise_takes_it_from_train_and_valid_alone() -> None:
+    noiseless, usual = AugmentConfig(noise_max_train=0.0), AugmentConfig()
+    for name in ("train", "valid"):
+        assert not draw(0, name, np.arange(3), 5, noiseless).noise.any()
+    for name in ("test", "survey"):
+        one, other = (draw(0, name, np.arange(3), 5, config) for config in (noiseless, usual))
+        assert np.array_equal(one.noise, other.noise)
+        assert one.noise.all()
+
+
 def test_a_row_has_the_same_draws_however_many_rows_there_are(draws: dict[str, np.ndarray]) -> None:
     fewer = draw(7, "train", np.arange(100), 100, AugmentConfig())
     assert all(np.array_equal(getattr(fewer, name), draws[name][:100]) for name in DRAWN)

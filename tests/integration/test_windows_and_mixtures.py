@@ -95,6 +95,7 @@ def test_the_report_finds_every_held_out_spectrum_predicted(config: ExperimentCo
     assert (found["n_members"] == 2).all()
     report = (config.run_dir / "report.html").read_text(encoding="utf-8")
     assert f"Half of the {TEST_ROWS} held-out spectra have errors below" in report
+    assert "Networks do not see all of it: network.only and network.ignore." in report
 
 
 def within(pixels: NDArray[np.float64], low: float, high: float) -> NDArray[np.bool_]:
