@@ -2,10 +2,18 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from starnet_hpc.config.base import Section
 from starnet_hpc.config.spectra import UserWindows
+from starnet_hpc.labels import LABELS, ordered
+
+
+def _labels(names: tuple[str, ...]) -> tuple[str, ...]:
+    unknown = [name for name in names if not ordered([name])]
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is no label; labels are {', '.join(LABELS)}, and abundances such as mg_fe")
+    return ordered(names)
 
 
 class NetworkConfig(Section):
@@ -46,6 +54,8 @@ class TrainConfig(Section):
     shuffle_shards: Annotated[int, Field(ge=1)] = 16
     """Shards whose spectra are shuffled among each other; more mix better, and take more memory where data are streamed
     (two such windows: 1.3 GB at 39,436 pixels of 16 bits and 512 spectra a shard)."""
+    labels: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_labels)] | None = None
+    """Labels to learn and to predict; by default all that the spectra have."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
     """Largest learning rate of the schedule."""
     schedule: Literal["onecycle", "plateau"] = "onecycle"

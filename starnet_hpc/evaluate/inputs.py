@@ -1,7 +1,7 @@
 """Everything that the report is made from, read once."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,7 @@ def read_inputs(config: ExperimentConfig) -> Inputs:
         MissingInputError: something that another stage writes is not there; the message names that stage.
         StoreMismatchError: a catalogue belongs to another state of its store.
     """
-    training = _training(open_store(config.store("train"), made_by="augment"))
+    training = _training(open_store(config.store("train"), made_by="augment"), config.train.labels)
     test = _test(config, "test", training.store)
     return Inputs(
         config,
@@ -129,10 +129,13 @@ def read_inputs(config: ExperimentConfig) -> Inputs:
     )
 
 
-def _training(store: Store) -> Training:
-    names = store.label_names
+def _training(store: Store, learned: Sequence[str] | None) -> Training:
     statistics = {
-        key: dict(zip(names, map(float, store.attributes[f"label_{key}"]), strict=True))
+        key: {
+            name: float(value)
+            for name, value in zip(store.label_names, store.attributes[f"label_{key}"], strict=True)
+            if learned is None or name in learned
+        }
         for key in ("std", "min", "max")
     }
     return Training(

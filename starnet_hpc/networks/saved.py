@@ -42,7 +42,7 @@ class TrainedOn:
     @property
     def scale(self) -> LabelScale:
         """Standardisation of the labels."""
-        return LabelScale(np.array(self.label_mean), np.array(self.label_std))
+        return LabelScale(np.array(self.label_mean), np.array(self.label_std), tuple(self.label_names))
 
 
 @dataclass(frozen=True)

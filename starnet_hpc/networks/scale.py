@@ -14,6 +14,8 @@ class LabelScale:
     """[labels], physical units."""
     std: NDArray[np.float64]
     """[labels], physical units, > 0."""
+    names: tuple[str, ...] | None = None
+    """Labels that these are; None: all that a store has, in its order."""
 
     def standardised(self, labels: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return standardised labels [n, labels]."""

@@ -241,7 +241,7 @@ def _calibrate(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log
         return
     mark.unlink(missing_ok=True)
     ensemble, members = _whole(task)
-    truth, template = task.store.column("labels").astype(np.float64), task.store.column("template")
+    truth, template = task.store.labels(trained_on.label_names), task.store.column("template")
     found = calibrate(ensemble.mean, ensemble.total, truth, template)
     write_calibration(_calibration_file(config), found, trained_on.label_names)
     told = ensemble_report(members, ensemble, truth, template, trained_on)

@@ -2,7 +2,7 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BytesCodec
 
-from starnet_hpc.errors import MissingInputError, StoreDamagedError, StoreIncompleteError
+from starnet_hpc.errors import MissingInputError, StoreDamagedError, StoreIncompleteError, StoreMismatchError
 from starnet_hpc.stores.build import open_group
 from starnet_hpc.stores.columns import DIGESTS, UNREADABLE, WAVELENGTH
 from starnet_hpc.stores.layout import Layout, shard_file
@@ -76,6 +76,22 @@ class Store:
         """Return a small column [rows, ...] whole; text as an array of Python strings."""
         values = np.asarray(self._array(name)[...])
         return values.astype(object) if values.dtype.kind in "UOT" else values
+
+    def labels(self, names: Sequence[str] | None = None) -> NDArray[np.float64]:
+        """Return some of the labels [rows, labels] in this order; by default all.
+
+        Raises:
+            StoreMismatchError: the store lacks one of them.
+        """
+        whole: NDArray[np.float64] = self.column("labels").astype(np.float64)
+        if names is None:
+            return whole
+        missing = [name for name in names if name not in self.label_names]
+        if missing:
+            raise StoreMismatchError(
+                f"{self.path}: has no label {', '.join(missing)}; its labels are {', '.join(self.label_names)}"
+            )
+        return whole[:, [self.label_names.index(name) for name in names]]
 
     def read(self, start: int, stop: int) -> NDArray[np.floating[Any]]:
         """Return the fluxes [stop - start, pixels] of consecutive rows, as stored (float16 or float32).

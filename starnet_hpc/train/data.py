@@ -53,7 +53,7 @@ class RankData:
 
         Args:
             store: of spectra with labels.
-            scale: standardises the labels.
+            scale: says which labels, and standardises them.
             shards: those of the rank.
             device: where batches are wanted.
             home: where the spectra lie; the batches are the same.
@@ -62,7 +62,7 @@ class RankData:
         self.rows = rows_of(store.layout, shards)
         self._layout, self._shards = store.layout, shards
         self._device, self._shuffle_shards = device, shuffle_shards
-        self._labels = scale.standardised(store.column("labels"))
+        self._labels = scale.standardised(store.labels(scale.names))
         self._source: Resident | Streamed
         if home == "stream":
             self._source = Streamed(store, device)

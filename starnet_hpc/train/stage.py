@@ -168,7 +168,7 @@ def _publish(
     config: ExperimentConfig, train_store: Store, valid_store: Store, member: int, ranks: Ranks, log: StageLog
 ) -> None:
     """Let the best weights count as the member's, with what the validation spectra say of them."""
-    trained_on = _trained_on(train_store)
+    trained_on = _trained_on(config, train_store)
     publish(
         config.member_dir(member),
         valid_store,
@@ -190,7 +190,7 @@ def _trainer(
     room: Room,
     log: StageLog,
 ) -> tuple[Trainer, TrainedOn]:
-    trained_on = _trained_on(train_store)
+    trained_on = _trained_on(config, train_store)
     if config.train.batch_size % ranks.world:
         raise ConfigError(
             f"train.batch_size {config.train.batch_size} cannot be shared equally by {ranks.world} processes: choose a "
@@ -282,21 +282,27 @@ def _urgency(number: int) -> bool:
     return number != signal.SIGTERM
 
 
-def _trained_on(store: Store) -> TrainedOn:
-    attributes = store.attributes
-    std = attributes["label_std"]
-    flat = [name for name, value in zip(store.label_names, std, strict=True) if not value > 0]
+def _trained_on(config: ExperimentConfig, store: Store) -> TrainedOn:
+    names = config.train.labels or store.label_names
+    if missing := [name for name in names if name not in store.label_names]:
+        raise ConfigError(
+            f"train.labels: the spectra of {store.path} have no {', '.join(missing)}; choose from "
+            f"{', '.join(store.label_names)}"
+        )
+    places = [store.label_names.index(name) for name in names]
+    statistics = {
+        key: [store.attributes[key][place] for place in places]
+        for key in ("label_mean", "label_std", "label_min", "label_max")
+    }
+    flat = [name for name, value in zip(names, statistics["label_std"], strict=True) if not value > 0]
     if flat:
         raise ConfigError(
             f"{store.path}: all spectra have the same {', '.join(flat)}, which cannot be learned; "
-            f"widen grid.cut or the draws of augment"
+            f"widen grid.cut or the draws of augment, or name the others in train.labels"
         )
     return TrainedOn(
-        label_names=list(store.label_names),
-        label_mean=attributes["label_mean"],
-        label_std=std,
-        label_min=attributes["label_min"],
-        label_max=attributes["label_max"],
+        label_names=list(names),
+        **statistics,
         pixels=store.layout.pixels,
         wavelength_digest=provenance.digest_array(store.wavelength),
         train_digest=store.content_digest,

@@ -107,7 +107,7 @@ def _write(folder: Path, store: Store, trained_on: TrainedOn, parts: list[Predic
         for name in ("mean", "variance", "surprise", "place")
     )
     value, square = trained_on.scale.physical(mean, variance)
-    truth = store.column("labels").astype(np.float64)
+    truth = store.labels(trained_on.label_names)
     judged = Judged(value, np.sqrt(square), truth, store.column("template"))
     scores = label_scores(trained_on.label_names, judged, surprise, place)
     summary: dict[str, Any] = {

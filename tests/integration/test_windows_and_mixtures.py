@@ -1,4 +1,4 @@
-"""Members that see some windows only, and answer with mixtures: from templates to the report."""
+"""Members that see some windows only, learn some labels, and answer with mixtures: from templates to the report."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> ExperimentConfig:
             "only": str(folder / "windows.txt"),
             "ignore": [[5176, 5178]],
         },
-        train={"epochs": 3, "batch_size": 16, "threads": 1},
+        train={"epochs": 3, "batch_size": 16, "threads": 1, "labels": ["vsini", "feh"]},
         ensemble={"members": 2},
         cluster={"gpus": False},
     )
@@ -69,7 +69,7 @@ def test_the_catalogue_has_mean_and_variance_of_the_members_mixtures(config: Exp
         variances.append(physical[1])
     found = catalogue(config)
     # Batches of another size change float32 sums by parts in a million.
-    for k, name in enumerate(open_store(config.store("train"), made_by="augment").label_names):
+    for k, name in enumerate(("feh", "vsini")):
         sigma = np.sqrt(np.mean(variances, axis=0)[:, k])
         np.testing.assert_allclose(found[name], np.mean(means, axis=0)[:, k], rtol=0, atol=1e-4 * sigma.min())
         np.testing.assert_allclose(found[f"{name}_aleatoric"], sigma, rtol=1e-4)
@@ -89,9 +89,29 @@ def test_pixels_outside_of_the_windows_and_ignored_ones_change_nothing(config: E
     assert hidden.mean() == pytest.approx(1.0 - 15 / 40, abs=0.01)  # 5 + 12 - 2 of 40 A are seen
 
 
+def test_labels_that_were_not_learned_are_in_no_catalogue(config: ExperimentConfig) -> None:
+    names = {name.partition("_")[0] for name in catalogue(config).names}
+    assert names == {"id", "feh", "vsini", "flags", "n"}
+
+
+def test_sigma_was_calibrated_on_the_labels_that_it_belongs_to(config: ExperimentConfig) -> None:
+    valid, found = open_store(config.store("valid"), made_by="augment"), catalogue(config)
+    flux = torch.from_numpy(valid.read(0, len(valid))).float()
+    members = [load_member(config.member_dir(number) / "best.pt") for number in range(2)]
+    with torch.inference_mode():
+        answers = [member.network(flux) for member in members]
+    means, variances = (np.stack([getattr(a, part).double() for a in answers]) for part in ("mean", "variance"))
+    truth = valid.column("labels")[:, [valid.label_names.index(name) for name in ("feh", "vsini")]]
+    pull = np.abs(means.mean(0) - members[0].trained_on.scale.standardised(truth))
+    pull /= np.sqrt(variances.mean(0) + means.var(0))
+    for k, name in enumerate(("feh", "vsini")):
+        factor = np.quantile(pull[:, k], 0.682689)
+        np.testing.assert_allclose(found[f"{name}_err"], factor * found[f"{name}_err_raw"], rtol=1e-3)
+
+
 def test_the_report_finds_every_held_out_spectrum_predicted(config: ExperimentConfig) -> None:
     found = catalogue(config)
-    assert np.isfinite(found["teff"]).all()
+    assert np.isfinite(found["feh"]).all()
     assert (found["n_members"] == 2).all()
     report = (config.run_dir / "report.html").read_text(encoding="utf-8")
     assert f"Half of the {TEST_ROWS} held-out spectra have errors below" in report

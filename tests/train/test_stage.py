@@ -103,6 +103,23 @@ def test_a_member_belongs_to_windows_not_to_the_file_that_they_were_read_from(tm
         train(other)
 
 
+def test_labels_of_a_member_are_those_that_the_configuration_names_in_the_packages_order(tmp_path: Path) -> None:
+    config = support.ready_to_train(tmp_path / "run", train={"epochs": 1, "labels": ["vrad", "teff"]})
+    known = load_member(train(config)).trained_on
+    store = open_store(config.store("train"), made_by="augment")
+    assert known.label_names == ["teff", "vrad"]
+    np.testing.assert_allclose(known.label_mean, store.column("labels")[:, [0, 2]].mean(axis=0), rtol=1e-5)
+    assert is_trained(support.experiment(tmp_path / "run", train={"epochs": 1, "labels": ["teff", "vrad"]}), 0)
+
+
+def test_a_label_that_the_spectra_lack_is_refused_with_those_that_they_have(tmp_path: Path) -> None:
+    config = support.ready_to_train(tmp_path / "run", train={"labels": ["teff", "mg_fe"]})
+    with pytest.raises(
+        ConfigError, match=r"train.labels: the spectra of .* have no mg_fe; choose from teff, feh, vrad"
+    ):
+        train(config)
+
+
 # --- learning ---------------------------------------------------------------------------------------------------------
 
 
@@ -453,10 +470,12 @@ def test_a_label_that_is_always_the_same_cannot_be_learned(tmp_path: Path) -> No
     config = support.experiment(tmp_path / "run")
     labels = support.drawn_labels(64, 1)
     labels[:, 1] = 0.0
+    columns = {"labels": labels, "draws/snr": np.ones(64), "template": np.arange(64)}
     for name in ("train", "valid"):
-        support.write_rows(config, name, np.ones((64, support.PIXELS)), {"labels": labels, "draws/snr": np.ones(64)})
+        support.write_rows(config, name, np.ones((64, support.PIXELS)), columns)
     with pytest.raises(ConfigError, match="the same feh"):
         train(config)
+    train(support.experiment(tmp_path / "run", train={"epochs": 1, "labels": ["teff", "vrad"]}))
 
 
 def test_several_processes_that_know_nothing_of_each_other_do_not_all_train_the_member(
