@@ -73,10 +73,7 @@ TRIALS = {
     "eight-none-silu": Trial("no norm, SiLU", EIGHT | {"norm": "none", "act": "silu"}, FIRST),
     "eight-lr4": Trial("rate 4e-3", EIGHT, FIRST | {"learning_rate": 4e-3}),
     "eight-beta": Trial("beta 0.5", EIGHT, FIRST | {"beta_nll": 0.5}),
-    "eight-b16": Trial("batch 16", EIGHT, FIRST | {"batch_size": 16}),
     "eight-b32": Trial("batch 32", EIGHT, FIRST | {"batch_size": 32}),
-    "eight-b32-lr3": Trial("batch 32, rate 3e-3", EIGHT, FIRST | {"batch_size": 32, "learning_rate": 3e-3}),
-    "eight-silu-b32": Trial("SiLU, batch 32", EIGHT | {"act": "silu"}, FIRST | {"batch_size": 32}),
     "slim-b32": Trial("32 48 64 96, batch 32", EIGHT | {"channels": (32, 48, 64, 96)}, FIRST | {"batch_size": 32}),
 }
 
