@@ -58,16 +58,19 @@ class TrainConfig(Section):
     """Labels to learn and to predict; by default all that the spectra have."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
     """Largest learning rate of the schedule."""
-    schedule: Literal["onecycle", "plateau"] = "onecycle"
-    """`onecycle`: warm up, then anneal to nothing; `plateau`: halve after `plateau_patience` flat epochs."""
+    schedule: Literal["onecycle", "cosine", "plateau", "constant"] = "onecycle"
+    """`onecycle`: warm up for 30 % of the steps, then anneal to nothing; `cosine`: the same, warming up for
+    `warmup_epochs`; `plateau`: halve after `plateau_patience` flat epochs; `constant`: the largest one all the time."""
+    warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
+    """Epochs in which the learning rate rises to its largest value (schedule `cosine`)."""
     optimizer: Literal["adamw", "adam"] = "adamw"
     """Which optimiser takes the steps."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Decoupled weight decay (adamw only)."""
     plateau_patience: Annotated[int, Field(ge=1)] = 3
     """Epochs without a better validation loss before the learning rate is halved (schedule `plateau`)."""
-    stop_patience: Annotated[int, Field(ge=1)] = 12
-    """Epochs without a better validation loss before training ends (schedule `plateau`)."""
+    stop_patience: Annotated[int, Field(ge=1)] | None = None
+    """Epochs without a better validation loss before training ends, with any schedule; null: all epochs are trained."""
     beta_nll: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Each term of the training loss is weighted with variance^beta_nll (Seitzer et al. 2022; 0: eq. 1 of the paper).
     The validation loss is eq. 1 always."""
@@ -92,6 +95,14 @@ class TrainConfig(Section):
             raise ValueError(
                 f"batch_size {self.batch_size} cannot be shared equally by nodes x gpus_per_node = "
                 f"{self.nodes} x {self.gpus_per_node} processes: choose a multiple of {self.nodes * self.gpus_per_node}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_warm_up(self) -> Self:
+        if self.schedule == "cosine" and self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs {self.warmup_epochs:g} leaves nothing of epochs {self.epochs} to come down in: lower it"
             )
         return self
 

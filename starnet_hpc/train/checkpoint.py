@@ -29,7 +29,7 @@ class Progress:
     best_loss: float = float("inf")
     finished: bool = False
     restarts: int = 0
-    plateau: dict[str, float] = field(default_factory=dict)
+    plateau: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
 
 

@@ -17,7 +17,7 @@ from starnet_hpc.train.clock import clock_of, peak_memory
 from starnet_hpc.train.data import Batch, RankData
 from starnet_hpc.train.history import Usage, median_norm, usage_columns
 from starnet_hpc.train.masks import PixelMask
-from starnet_hpc.train.optimisation import Plateau, make_optimizer, one_cycle
+from starnet_hpc.train.optimisation import Plateau, learning_rate, make_optimizer
 from starnet_hpc.train.ranks import Ranks
 
 
@@ -82,8 +82,8 @@ class Trainer:
         self.progress = progress
         self.network.load_state_dict(network)
         self.optimizer.load_state_dict(optimizer)
-        for name, value in progress.plateau.items():
-            setattr(self._plateau, name, type(getattr(self._plateau, name))(value))
+        if progress.plateau:
+            self._plateau = Plateau(**progress.plateau)
 
     def run(self, events: Events) -> bool:
         """Train until the last epoch; return False if a stop was asked for (the state is then saved)."""
@@ -188,8 +188,7 @@ class Trainer:
         if valid_loss < now.best_loss:
             now.best_loss = valid_loss
             events.improved()
-        early = self._config.schedule == "plateau" and self._plateau.exhausted
-        now.finished = now.epoch >= self._config.epochs or early
+        now.finished = now.epoch >= self._config.epochs or self._plateau.exhausted
         now.plateau = asdict(self._plateau)
         events.epoch_done(row)
         events.checkpoint()
@@ -233,10 +232,8 @@ class Trainer:
         return float(total / everyones)
 
     def _learning_rate(self) -> float:
-        if self._config.schedule == "plateau":
-            return self._config.learning_rate * self._plateau.factor
         step = self.progress.epoch * self._steps + self.progress.step
-        return one_cycle(step, self._config.epochs * self._steps, self._config.learning_rate)
+        return learning_rate(self._config, step, self._steps, self._plateau.factor)
 
     def _decide(self, leaving: bool, saving: bool, problem: StarnetError | None) -> tuple[bool, bool]:
         """Return whether any rank wants to leave, and to save; raise on every rank what is wrong on one of them."""

@@ -24,6 +24,23 @@ def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optim
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
+def learning_rate(config: TrainConfig, step: int, steps: int, factor: float = 1.0) -> float:
+    """Return the learning rate of a step.
+
+    Args:
+        config: section `train`.
+        step: counted from 0 over all epochs.
+        steps: of an epoch.
+        factor: what flat epochs have left of the learning rate (schedule `plateau`).
+    """
+    peak, total = config.learning_rate, config.epochs * steps
+    if config.schedule == "onecycle":
+        return one_cycle(step, total, peak)
+    if config.schedule == "cosine":
+        return warm_cosine(step, total, round(config.warmup_epochs * steps), peak)
+    return peak * factor if config.schedule == "plateau" else peak
+
+
 def one_cycle(step: int, steps: int, peak: float) -> float:
     """Return the learning rate of a step: cosine up to the peak in the first 30 %, cosine down to 1e-4 of it."""
     progress = step / max(steps - 1, 1)
@@ -32,12 +49,19 @@ def one_cycle(step: int, steps: int, peak: float) -> float:
     return _cosine(peak, peak * _END_FRACTION, (progress - _WARM_UP) / (1.0 - _WARM_UP))
 
 
+def warm_cosine(step: int, steps: int, warm_up: int, peak: float) -> float:
+    """Return the learning rate of a step: straight up to the peak in `warm_up` steps, cosine down to 1e-4 of it."""
+    if step < warm_up:
+        return peak * (step + 1) / warm_up
+    return _cosine(peak, peak * _END_FRACTION, (step - warm_up) / max(steps - 1 - warm_up, 1))
+
+
 @dataclass
 class Plateau:
-    """Halve the learning rate after flat epochs, stop after many (as the authors' public code does)."""
+    """Count flat epochs: after some the learning rate is halved, after more training ends (as in the public code)."""
 
     patience: int
-    stop_patience: int
+    stop_patience: int | None
     best: float = math.inf
     flat_since_halving: int = 0
     flat: int = 0
@@ -57,7 +81,7 @@ class Plateau:
     @property
     def exhausted(self) -> bool:
         """Whether training should end."""
-        return self.flat >= self.stop_patience
+        return self.stop_patience is not None and self.flat >= self.stop_patience
 
 
 def _cosine(start: float, end: float, progress: float) -> float:

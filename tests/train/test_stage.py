@@ -187,13 +187,15 @@ def valid_loss(config: ExperimentConfig) -> float:
     return negative_log_likelihood(prediction, labels).item()
 
 
-def test_a_plateau_ends_the_training_early(tmp_path: Path) -> None:
+@pytest.mark.parametrize("schedule", ["plateau", "constant", "onecycle", "cosine"])
+def test_training_ends_early_after_many_epochs_that_were_no_better(tmp_path: Path, schedule: str) -> None:
     config = support.ready_to_train(
         tmp_path / "run",
         network={"kind": "starnet"},
         train={
             "epochs": 40,
-            "schedule": "plateau",
+            "schedule": schedule,
+            "warmup_epochs": 0,
             "learning_rate": 1e-30,  # too little to change a weight, so that no epoch is better than the first
             "plateau_patience": 1,
             "stop_patience": 3,
@@ -203,7 +205,8 @@ def test_a_plateau_ends_the_training_early(tmp_path: Path) -> None:
     train(config)
     rows = history(config)
     assert len(rows) == 1 + 3
-    assert [row["learning_rate"] for row in rows] == pytest.approx([1e-30, 1e-30, 5e-31, 2.5e-31], abs=0)
+    if schedule == "plateau":
+        assert [row["learning_rate"] for row in rows] == pytest.approx([1e-30, 1e-30, 5e-31, 2.5e-31], abs=0)
     assert is_trained(config, 0)
 
 
