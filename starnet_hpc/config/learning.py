@@ -76,12 +76,14 @@ class TrainConfig(Section):
     The validation loss is eq. 1 always."""
     clip_gradient: Annotated[float, Field(gt=0)] | None = 10.0
     """Largest norm of the gradient; null switches clipping off."""
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Keep a running average of the weights, and validate and save that: its decay a step; null: no average."""
     nodes: Annotated[int, Field(ge=1)] = 1
     """Nodes that train one member together."""
     gpus_per_node: Annotated[int, Field(ge=1)] = 1
     """Processes a node, one GPU each where there are GPUs."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the forward and backward pass; weights stay float32."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Arithmetic of the forward and backward pass; weights stay float32. float16 is for GPUs only."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads a process; by default the job's cores shared among its processes."""
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -58,8 +59,8 @@ def usage_columns(everyone: Sequence[Usage]) -> dict[str, float]:
 
 
 def median_norm(norms: Sequence[float]) -> float:
-    """Return the median of an epoch's gradient norms."""
-    return float(f"{statistics.median(norms):.6g}")
+    """Return the median of an epoch's gradient norms, NaN if all of them overflowed."""
+    return float(f"{statistics.median(norms):.6g}") if norms else math.nan
 
 
 def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:

@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from starnet_hpc.config import TrainConfig
 from starnet_hpc.errors import StarnetError, TrainingError
@@ -17,8 +18,9 @@ from starnet_hpc.train.clock import clock_of, peak_memory
 from starnet_hpc.train.data import Batch, RankData
 from starnet_hpc.train.history import Usage, median_norm, usage_columns
 from starnet_hpc.train.masks import PixelMask
-from starnet_hpc.train.optimisation import Plateau, learning_rate, make_optimizer
+from starnet_hpc.train.optimisation import Plateau, learning_rate
 from starnet_hpc.train.ranks import Ranks
+from starnet_hpc.train.step import Stepper
 
 
 @dataclass(frozen=True)
@@ -62,26 +64,32 @@ class Trainer:
             member: number of the member.
             steps: of an epoch, the same on every rank.
         """
-        self.network = network
-        self.optimizer = make_optimizer(network, config)
         self.progress = Progress()
-        self._model = network
         self._config, self._ranks, self._mask = config, ranks, mask
         self._train, self._valid = data
         self._seed, self._member, self._steps = seed, member, steps
         self._plateau = Plateau(config.plateau_patience, config.stop_patience)
         self._local_batch = config.batch_size // ranks.world
         self._clock = clock_of(ranks.device)
+        self._stepper = Stepper(network, config, ranks, mask, self._clock)
+
+    @property
+    def outcome(self) -> nn.Module:
+        """The network that is validated, and kept where it is the best so far."""
+        return self._stepper.outcome
 
     def span_ranks(self) -> None:
         """Train together with the other processes; all of them must come here."""
-        self._model = self._ranks.parallel(self.network, self._train.pixels)
+        self._stepper.span_ranks(self._train.pixels)
 
-    def restore(self, progress: Progress, network: dict[str, Tensor], optimizer: dict[str, Tensor]) -> None:
-        """Go on from a checkpoint's states."""
+    def states(self) -> dict[str, Any]:
+        """Return what a checkpoint must hold beside the progress; every step has been looked at."""
+        return self._stepper.states()
+
+    def restore(self, progress: Progress, states: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
         self.progress = progress
-        self.network.load_state_dict(network)
-        self.optimizer.load_state_dict(optimizer)
+        self._stepper.restore(states)
         if progress.plateau:
             self._plateau = Plateau(**progress.plateau)
 
@@ -96,7 +104,7 @@ class Trainer:
         now = self.progress
         started = last_save = time.monotonic()
         before = now.seconds
-        self._model.train()
+        self._stepper.begin()
         self._clock.restart(now.phases)
         batches = self._train.epoch(
             self._seed, self._member, now.epoch, self._local_batch, self._steps, now.step, events.stop
@@ -110,6 +118,8 @@ class Trainer:
                 # the decision to save, like the one to leave, is taken together.
                 leaving, saving = self._decide(events.stop(), due, problem)
                 if leaving or saving or batch is None:
+                    self._look()
+                    now.seconds = before + time.monotonic() - started
                     now.phases = self._clock.read()
                 if leaving or saving:
                     events.checkpoint()
@@ -119,8 +129,10 @@ class Trainer:
                 if batch is None:
                     return True
                 self._clock.lap(None)
-                now.loss_sum += self._step(batch)
+                self._take(batch)
                 now.step += 1
+                if now.step % self._stepper.look_every == 0:
+                    self._look()
                 now.seconds = before + time.monotonic() - started
 
     def _next(self, batches: Iterator[Batch]) -> tuple[Batch | None, StarnetError | None]:
@@ -130,33 +142,26 @@ class Trainer:
         except StarnetError as error:
             return None, error
 
-    def _step(self, batch: Batch) -> float:
-        """Take one step; return its loss over all ranks' spectra."""
+    def _take(self, batch: Batch) -> None:
         now = self.progress
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
-        flux = self._mask.train(batch.flux.float(), batch.rows, now.epoch)
-        self._clock.lap("data")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(flux, batch.labels)
-        self._clock.lap("forward")
-        torch.autograd.backward(loss)
-        self._clock.lap("backward")
-        # Of the gradient that all ranks share; looked at before it can spoil the weights, and a checkpoint after them.
-        largest = self._config.clip_gradient if self._config.clip_gradient is not None else math.inf
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), largest).item()
-        mean = self._ranks.sum(loss.detach().clone()).item() / self._ranks.world
-        if not (math.isfinite(mean) and math.isfinite(norm)):
-            raise self._diverged(f"the loss is {mean:g} and the gradient's norm {norm:g}", f"step {now.step + 1}")
-        self.optimizer.step()
-        self._clock.lap("optimiser")
-        now.norms.append(norm)
-        return mean
+        step = now.epoch * self._steps + now.step
+        rate = learning_rate(self._config, step, self._steps, self._plateau.factor)
+        self._stepper.take(batch, step, rate, now.epoch)
 
-    def _loss(self, flux: Tensor, labels: Tensor) -> Tensor:
-        with torch.autocast(flux.device.type, torch.bfloat16, enabled=self._config.precision == "bfloat16"):
-            prediction = self._model(flux)
-        return negative_log_likelihood(prediction, labels, self._config.beta_nll)
+    def _look(self) -> None:
+        """Take note of what came out of the steps since the last look.
+
+        Raises:
+            TrainingError: something is no number; nothing of these steps has been saved then.
+        """
+        now = self.progress
+        taken = self._stepper.look()
+        for step, found in enumerate(taken, now.step - len(taken) + 1):
+            if found.fault is not None:
+                raise self._diverged(found.fault, f"step {step}")
+            now.loss_sum += found.loss
+            if found.norm is not None:
+                now.norms.append(found.norm)
 
     def _finish_epoch(self, events: Events) -> bool:
         now = self.progress
@@ -174,7 +179,7 @@ class Trainer:
             "epoch": now.epoch + 1,
             "train_loss": round(train_loss, 6),
             "valid_loss": round(valid_loss, 6),
-            "learning_rate": float(f"{self.optimizer.param_groups[0]['lr']:.6g}"),
+            "learning_rate": float(f"{self._stepper.rate:.6g}"),
             "gradient_norm": median_norm(now.norms),
             "seconds": round(now.seconds, 2),
             "valid_seconds": round(valid_seconds, 2),
@@ -200,10 +205,11 @@ class Trainer:
         return usage_columns(self._ranks.everyone(Usage(now.seconds, now.phases, *peak_memory(self._ranks.device))))
 
     def _diverged(self, what: str, when: str) -> TrainingError:
+        other = ", or choose train.precision bfloat16," if self._config.precision == "float16" else ""
         return self._ranks.tell_once(
             TrainingError(
                 f"member {self._member}: {what} in epoch {self.progress.epoch + 1} at {when}; lower "
-                f"train.learning_rate or train.clip_gradient and train again (the last good state is kept)"
+                f"train.learning_rate or train.clip_gradient{other} and train again (the last good state is kept)"
             )
         )
 
@@ -213,7 +219,7 @@ class Trainer:
 
         None says that some process was asked to stop while it waited for the disk.
         """
-        self.network.eval()
+        network = self.outcome.eval()
         loss = torch.zeros((), dtype=torch.float64, device=self._ranks.device)
         rows = 0
         with closing(self._valid.in_order(self._local_batch, stop)) as batches:
@@ -222,7 +228,7 @@ class Trainer:
                 if batch is None:
                     break
                 count = batch.labels.shape[0]
-                prediction = self.network(self._mask.always(batch.flux.float()))
+                prediction = network(self._mask.always(batch.flux.float()))
                 loss += negative_log_likelihood(prediction, batch.labels).double() * count
                 rows += count
         leaving, _ = self._decide(rows < self._valid.rows.size, False, problem)
@@ -231,15 +237,11 @@ class Trainer:
         total, everyones = self._ranks.sum(torch.stack([loss, torch.full_like(loss, rows)])).tolist()
         return float(total / everyones)
 
-    def _learning_rate(self) -> float:
-        step = self.progress.epoch * self._steps + self.progress.step
-        return learning_rate(self._config, step, self._steps, self._plateau.factor)
-
     def _decide(self, leaving: bool, saving: bool, problem: StarnetError | None) -> tuple[bool, bool]:
         """Return whether any rank wants to leave, and to save; raise on every rank what is wrong on one of them."""
         if self._ranks.world > 1:
             wishes = [float(leaving), float(saving), float(problem is not None)]
-            votes = self._ranks.sum(torch.tensor(wishes, device=self._ranks.device)).tolist()
+            votes = self._ranks.sum(torch.tensor(wishes)).tolist()  # not by way of a GPU, which is busy
             leaving, saving = votes[0] > 0, votes[1] > 0
             if votes[2] > 0:
                 self._ranks.agree(lambda: _raise(problem))

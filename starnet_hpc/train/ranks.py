@@ -67,6 +67,10 @@ class Ranks:
             dist.all_reduce(values)
         return values
 
+    def gather(self, values: Tensor) -> Tensor:
+        """Return the tensors [processes, ...] of all processes, in their order."""
+        return _gather(values) if self.world > 1 else values[None]
+
     def agree(self, action: Callable[[], Value]) -> Value:
         """Return `action()`, or raise on every process the error of the first one on which it failed."""
         if self.world == 1:
@@ -125,7 +129,8 @@ def joined_ranks() -> Iterator[Ranks]:
         return
     local_world = _number("LOCAL_WORLD_SIZE", 1)
     own_gpus = device.type == "cuda" and local_world <= torch.cuda.device_count()  # NCCL wants one for each rank
-    _join(rank, world, "nccl" if own_gpus else "gloo")
+    # What processes agree on lies in the machine's memory, so that no GPU is waited for.
+    _join(rank, world, "cpu:gloo,cuda:nccl" if own_gpus else "gloo")
     try:
         yield Ranks(rank, world, local_world, device)
     except Exception as error:

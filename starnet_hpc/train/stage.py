@@ -29,6 +29,7 @@ from starnet_hpc.train.masks import PixelMask
 from starnet_hpc.train.order import shards_of_rank, steps_per_epoch
 from starnet_hpc.train.ranks import Ranks, joined_ranks
 from starnet_hpc.train.residency import Room, measured_room
+from starnet_hpc.train.step import check_precision
 from starnet_hpc.train.validation import BEST, BEST_SO_FAR, publish
 
 LAST = "last.pt"
@@ -95,6 +96,7 @@ def _train(config: ExperimentConfig, member: int, ranks: Ranks, log: StageLog) -
     """Train with these processes; what spans them is gone when this returns, as `joined_ranks` wants it."""
     folder = config.member_dir(member)
     ranks.agree(lambda: check_board(config.train.tensorboard and ranks.first))
+    ranks.agree(lambda: check_precision(config.train.precision, ranks.device))
     stores = ranks.agree(lambda: _stores(config))
     selection = ranks.agree(lambda: _selection(config))
     # From here on windows stand for themselves, not for the files that they were read from.
@@ -119,7 +121,7 @@ def _train(config: ExperimentConfig, member: int, ranks: Ranks, log: StageLog) -
         trainer.span_ranks()
         if found:
             found[0].restarts += 1
-            trainer.restore(found[0], found[1]["network"], found[1]["optimizer"])
+            trainer.restore(*found)
             log.info("member %d: goes on at epoch %d, step %d", member, found[0].epoch + 1, found[0].step)
         _run(trainer, trained_on, config, member, digest, log, ranks)
         _publish(config, *stores, member, ranks, log)
@@ -237,15 +239,14 @@ def _run(
 
     def save_checkpoint() -> None:
         if ranks.first:
-            states = {"network": trainer.network.state_dict(), "optimizer": trainer.optimizer.state_dict()}
-            checkpoint.save(folder / LAST, digest, ranks.world, trainer.progress, states)
+            checkpoint.save(folder / LAST, digest, ranks.world, trainer.progress, trainer.states())
         ranks.wait()
 
     def save_best() -> None:
         if ranks.first:
             now = trainer.progress
             saved = save_dict(
-                trainer.network, config.network, trained_on, member, digest,
+                trainer.outcome, config.network, trained_on, member, digest,
                 epoch=now.epoch, valid_loss=now.best_loss, world=ranks.world, software=provenance.software(),
             )  # fmt: skip
             write_atomically(folder / BEST_SO_FAR, lambda file: torch.save(saved, file))

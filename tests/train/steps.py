@@ -43,7 +43,8 @@ def steps(config: ExperimentConfig, ranks: Ranks) -> dict[str, torch.Tensor]:
     network.train()
     saved = {}
     for step in range(STEPS):
-        saved[f"loss {step}"] = torch.tensor(trainer._step(mine))
+        trainer._take(mine)
+        saved[f"loss {step}"] = torch.tensor(trainer._stepper.look()[0].loss)
         if step == 0:
             saved |= {f"gradient {n}": p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
             saved |= {f"state {name}": value.clone() for name, value in network.state_dict().items()}

@@ -13,6 +13,7 @@ from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import InterruptedRunError
 from starnet_hpc.networks import negative_log_likelihood
 from starnet_hpc.train import history, loop, train
+from starnet_hpc.train import step as steps
 from starnet_hpc.train.clock import PHASES, Clock
 from starnet_hpc.train.history import COLUMNS, Usage, usage_columns, write_history
 from starnet_hpc.train.masks import PixelMask
@@ -56,7 +57,8 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> Device:
 
     monkeypatch.setattr(PixelMask, "train", masked)
     monkeypatch.setattr(torch.optim.AdamW, "step", stepped)
-    monkeypatch.setattr(loop, "negative_log_likelihood", loss)
+    for room in (steps, loop):
+        monkeypatch.setattr(room, "negative_log_likelihood", loss)
     monkeypatch.setattr(loop, "clock_of", lambda _: Clock(device.mark))
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: device.now))
     return device

@@ -27,6 +27,7 @@ from starnet_hpc.errors import (
 from starnet_hpc.networks import Gaussian, load_member, negative_log_likelihood
 from starnet_hpc.stores import only_writer, open_store
 from starnet_hpc.train import is_trained, loop, train
+from starnet_hpc.train import step as steps
 from starnet_hpc.train.masks import PixelMask
 from tests import support
 
@@ -386,7 +387,8 @@ def spoil_loss(monkeypatch: pytest.MonkeyPatch, where: str, place: int) -> None:
                 prediction.mean.register_hook(lambda gradient: gradient * math.inf)
         return loss
 
-    monkeypatch.setattr(loop, "negative_log_likelihood", spoilt)
+    for room in (steps, loop):
+        monkeypatch.setattr(room, "negative_log_likelihood", spoilt)
 
 
 @pytest.mark.parametrize(
