@@ -10,6 +10,7 @@ from starnet_hpc.errors import InterruptedRunError, JobFailedError, StarnetError
 from starnet_hpc.launch.jobs import Outcome, run_members
 from starnet_hpc.progress import Bar, stage_log
 from starnet_hpc.train import is_trained, train
+from starnet_hpc.train.board import check_board
 
 
 def train_ensemble(
@@ -23,12 +24,14 @@ def train_ensemble(
         members: which ones; by default all.
 
     Raises:
+        ConfigError: TensorBoard is wanted and not installed.
         JobFailedError: with the message of every member that did not finish; the others are kept.
     """
     executor = executor or config.ensemble.executor
     everyone = range(config.ensemble.members) if members is None else members
     with stage_log("ensemble", config.run_dir) as log:
         missing = [member for member in everyone if not is_trained(config, member)]
+        check_board(config.train.tensorboard and bool(missing))
         if not missing:
             log.info("all %d members are trained already", len(everyone))
         elif executor == "debug":

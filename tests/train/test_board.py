@@ -65,15 +65,15 @@ def test_what_is_shown_changes_neither_weights_nor_recipe(config: ExperimentConf
     assert not (other.member_dir(0) / FOLDER).exists()
 
 
+@pytest.mark.parametrize("command", ["train", "ensemble"])
 def test_a_missing_package_is_one_message_before_anything_starts(
-    config: ExperimentConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    config: ExperimentConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     for name in [name for name in sys.modules if name.startswith("torch.utils.tensorboard")]:
         monkeypatch.delitem(sys.modules, name)
-    assert main(["train", str(config.run_dir / "config.yaml")]) == 2
+    assert main([command, str(config.run_dir / "config.yaml")]) == 2
     told = capsys.readouterr().err.strip()
     assert "pip install 'starnet-hpc[tensorboard]'" in told
     assert len(told.splitlines()) == 1
     assert not config.member_dir(0).exists()
-    assert main(["train", str(config.run_dir / "config.yaml"), "--set", "train.tensorboard=false"]) == 0
