@@ -41,8 +41,8 @@ class Trial:
     packaged: bool = False
     """Whether `network` is a section of the configuration; else switches of `Variant`."""
 
-    def build(self, pixels: int, labels: int) -> nn.Module:
-        torch.manual_seed(1)
+    def build(self, pixels: int, labels: int, seed: int) -> nn.Module:
+        torch.manual_seed(seed)
         if self.packaged:
             return build_network(NetworkConfig.model_validate(self.network), pixels, labels)
         return Variant(pixels, labels, **self.network)
@@ -70,6 +70,7 @@ TRIALS = {
     "eight-wide": Trial("64 64 128 128", EIGHT | {"channels": (64, 64, 128, 128)}, FIRST),
     "eight-sq48": Trial("squeeze 48", EIGHT | {"squeeze": 48}, FIRST),
     "eight-pool": Trial("pooled", EIGHT | {"head": "pool", "squeeze": 128}, FIRST),
+    "eight-none": Trial("no norm", EIGHT | {"norm": "none"}, FIRST),
     "eight-none-silu": Trial("no norm, SiLU", EIGHT | {"norm": "none", "act": "silu"}, FIRST),
     "eight-lr4": Trial("rate 4e-3", EIGHT, FIRST | {"learning_rate": 4e-3}),
     "eight-beta": Trial("beta 0.5", EIGHT, FIRST | {"beta_nll": 0.5}),
@@ -103,6 +104,7 @@ def main() -> None:
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--trial", action="append", choices=sorted(TRIALS), required=True, metavar="NAME")
     parser.add_argument("--steps", type=int, default=1000, help="of the yardstick, 64 spectra each")
+    parser.add_argument("--seed", type=int, default=1, help="of the start, the order and the masks")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     store = open_store(chosen.run_dir / "train.zarr", made_by="augment")
@@ -113,17 +115,20 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     for name in chosen.trial:
         trial = TRIALS[name]
-        print(f"| {name}: {trial.what} | {_run(trial, chosen.steps, train, valid, test, scale)} |", flush=True)
+        print(
+            f"| {name}: {trial.what} | {_run(trial, chosen.steps, chosen.seed, train, valid, test, scale)} |",
+            flush=True,
+        )
 
 
-def _run(trial: Trial, yardsticks: int, train: Data, valid: Data, test: Data, scale: LabelScale) -> str:
+def _run(trial: Trial, yardsticks: int, seed: int, train: Data, valid: Data, test: Data, scale: LabelScale) -> str:
     """Train, and return the cells of a row of the table."""
-    network = trial.build(train.flux.shape[1], train.labels.shape[1])
+    network = trial.build(train.flux.shape[1], train.labels.shape[1], seed)
     own, yardstick = _seconds_a_spectrum(trial, train)
     batch = trial.config.batch_size
     steps = round(yardsticks * FIRST["batch_size"] * yardstick / (own * batch))
     began = time.process_time()
-    last = _train(network, trial, train, steps)
+    last = _train(network, trial, train, steps, seed)
     spent = time.process_time() - began
     loss = negative_log_likelihood(_predict(network, valid), valid.labels).item()
     mean, _ = scale.physical(*(part.numpy() for part in _predict(network, test)))
@@ -140,7 +145,7 @@ def _run(trial: Trial, yardsticks: int, train: Data, valid: Data, test: Data, sc
 
 def _seconds_a_spectrum(trial: Trial, data: Data) -> tuple[float, float]:
     """Return the CPU time of a training step over its spectra, of the trial and of the yardstick: the least of some."""
-    steppers = [_stepper(t.build(data.flux.shape[1], data.labels.shape[1]), t) for t in (trial, TRIALS["first"])]
+    steppers = [_stepper(t.build(data.flux.shape[1], data.labels.shape[1], 1), t) for t in (trial, TRIALS["first"])]
     sizes = [trial.config.batch_size, TRIALS["first"].config.batch_size]
     least = [np.inf, np.inf]
     for _ in range(TIMED):
@@ -171,18 +176,18 @@ def _stepper(network: nn.Module, trial: Trial) -> Any:
     return step
 
 
-def _train(network: nn.Module, trial: Trial, data: Data, steps: int) -> float:
+def _train(network: nn.Module, trial: Trial, data: Data, steps: int, seed: int) -> float:
     """Train, and return the mean loss of the last tenth of the steps."""
-    mask = PixelMask(1, 0, torch.zeros(data.flux.shape[1], dtype=torch.bool), ZEROED)
+    mask = PixelMask(seed, 0, torch.zeros(data.flux.shape[1], dtype=torch.bool), ZEROED)
     step, losses, config = _stepper(network.train(), trial), [], trial.config
-    for number, (rows, epoch) in enumerate(_batches(len(data), config.batch_size, steps)):
+    for number, (rows, epoch) in enumerate(_batches(len(data), config.batch_size, steps, seed)):
         flux = mask.train(data.flux[rows].float(), rows, epoch)
         losses.append(step(flux, data.labels[rows], one_cycle(number, steps, config.learning_rate)))
     return float(np.mean(losses[-max(1, steps // 10) :]))
 
 
-def _batches(rows: int, size: int, steps: int) -> Iterator[tuple[Tensor, int]]:
-    generator, left, epoch = torch.Generator().manual_seed(1), torch.empty(0, dtype=torch.int64), -1
+def _batches(rows: int, size: int, steps: int, seed: int) -> Iterator[tuple[Tensor, int]]:
+    generator, left, epoch = torch.Generator().manual_seed(seed), torch.empty(0, dtype=torch.int64), -1
     for _ in range(steps):
         if left.numel() < size:
             left, epoch = torch.randperm(rows, generator=generator), epoch + 1

@@ -12,8 +12,8 @@ from starnet_hpc.networks.view import View
 _STEM = 32
 _STEM_LENGTH = 16
 _STEM_STRIDE = 8
-"""Each step takes in eight new pixels and has four times as many filters: nothing is lost, and all layers that follow
-pass over an eighth of the pixels. What they cost is those passes, not the arithmetic."""
+"""Each step takes in eight new pixels and has four times as many filters, so that nothing need be lost, and the layers
+that follow have an eighth of the places to pass over."""
 _SQUEEZE = 16
 
 
