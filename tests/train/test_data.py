@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -109,6 +110,23 @@ def test_batches_are_the_same_wherever_the_spectra_lie_also_from_the_middle_of_a
         everything.append([(b.flux.numpy().tobytes(), b.labels.tolist(), b.rows.tolist()) for b in batches])
     assert len(everything[0]) == max(ROWS // size - first, 0)
     assert everything[0] == everything[1] == everything[2]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU: torch sees none")
+@pytest.mark.parametrize("home", HOMES)
+@pytest.mark.parametrize("shuffle_shards", [1, 2, 16])
+def test_a_gpu_gets_the_same_batches_while_it_works_on_others(store: Store, home: Home, shuffle_shards: int) -> None:
+    flux, device = store.read(0, ROWS), torch.device("cuda", 0)
+    data = RankData(store, PLAIN, range(store.layout.shards), device=device, home=home, shuffle_shards=shuffle_shards)
+    busy = torch.ones((2048, 2048), device=device)
+    for epoch in range(3):
+        kept = []
+        for batch in data.epoch(1, 0, epoch, 20, 7):
+            busy = busy @ busy / 2048  # the steps' stream lags behind
+            kept.append((batch.flux * 1, batch.rows))
+        for values, rows in kept:
+            assert values.device == device
+            assert values.cpu().numpy().tobytes() == flux[rows.cpu()].tobytes()
 
 
 @pytest.mark.parametrize("home", HOMES)
