@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from starnet_hpc.config.base import Section
+from starnet_hpc.config.base import Section, UserPath
 from starnet_hpc.config.spectra import UserWindows
 from starnet_hpc.labels import LABELS, ordered
 
@@ -78,6 +78,12 @@ class TrainConfig(Section):
     """Largest norm of the gradient; null switches clipping off."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Keep a running average of the weights, and validate and save that: its decay a step; null: no average."""
+    init_from: UserPath | None = None
+    """Begin with the weights of a trained member instead of drawn ones: a `best.pt` for all members, or the folder
+    `members/` of another run, whose member k is for member k. Layers that do not fit begin anew."""
+    freeze: tuple[str, ...] = ()
+    """Patterns (`stem.*`) of names of parameters that stay as they are in `init_from`, with the statistics of their
+    layers."""
     nodes: Annotated[int, Field(ge=1)] = 1
     """Nodes that train one member together."""
     gpus_per_node: Annotated[int, Field(ge=1)] = 1
@@ -106,6 +112,12 @@ class TrainConfig(Section):
             raise ValueError(
                 f"warmup_epochs {self.warmup_epochs:g} leaves nothing of epochs {self.epochs} to come down in: lower it"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_freeze(self) -> Self:
+        if self.freeze and self.init_from is None:
+            raise ValueError("freeze would keep weights as they were drawn: give init_from, too, or leave freeze out")
         return self
 
 

@@ -8,17 +8,20 @@ from starnet_hpc.networks.saved import (
     TrainedOn,
     add_facts,
     build_network,
+    describe_member,
     describe_members,
     load_member,
     recipe_digest,
     save_dict,
 )
 from starnet_hpc.networks.scale import LabelScale
+from starnet_hpc.networks.transfer import Layer, inherit
 
 __all__ = [
     "Combined",
     "Gaussian",
     "LabelScale",
+    "Layer",
     "Member",
     "Mixture",
     "Moments",
@@ -27,7 +30,9 @@ __all__ = [
     "add_facts",
     "build_network",
     "combined",
+    "describe_member",
     "describe_members",
+    "inherit",
     "load_member",
     "merge",
     "moments",

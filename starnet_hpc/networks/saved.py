@@ -165,6 +165,16 @@ def describe_members(paths: list[Path]) -> tuple[list[str], TrainedOn]:
     return [str(saved["weights_digest"]) for saved, _ in found], found[0][1]
 
 
+def describe_member(path: Path) -> tuple[str, TrainedOn]:
+    """Return the digest of a member's weights, and what it was trained on; weights stay on the disk.
+
+    Raises:
+        MissingInputError, StoreDamagedError, StoreMismatchError: as `load_member`.
+    """
+    saved, trained_on = _read(path)
+    return str(saved["weights_digest"]), trained_on
+
+
 def recipe_digest(path: Path) -> str | None:
     """Return the digest of the training recipe in a `best.pt`; None if there is no such file, or no whole one."""
     try:

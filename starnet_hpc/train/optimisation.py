@@ -14,12 +14,13 @@ _END_FRACTION = 1e-4
 
 
 def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return the optimiser of a configuration; `fused` takes one pass over all weights on CPUs and GPUs alike."""
+    """Return the optimiser of all weights that are not frozen; `fused` takes one pass over them, on CPUs and GPUs."""
+    learning = [p for p in network.parameters() if p.requires_grad]
     if config.optimizer == "adam":
-        return torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
+        return torch.optim.Adam(learning, lr=config.learning_rate, fused=True)
     # Weight decay is for weights: biases and normalisation scales (one dimension) are left alone.
-    decay = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
+    decay = [p for p in learning if p.ndim > 1]
+    plain = [p for p in learning if p.ndim <= 1]
     groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 

@@ -23,6 +23,7 @@ from starnet_hpc.stores import Store, only_writer, open_store, write_atomically
 from starnet_hpc.train import checkpoint
 from starnet_hpc.train.board import FOLDER, board, check_board
 from starnet_hpc.train.data import rank_data
+from starnet_hpc.train.finetune import begin_from, freeze_named, record_source, source_recipe
 from starnet_hpc.train.history import write_history
 from starnet_hpc.train.loop import Events, Trainer
 from starnet_hpc.train.masks import PixelMask
@@ -34,6 +35,8 @@ from starnet_hpc.train.validation import BEST, BEST_SO_FAR, publish
 
 LAST = "last.pt"
 """The state from which training goes on."""
+_WITHOUT_EFFECT = {"nodes", "gpus_per_node", "threads", "checkpoint_minutes", "residency", "tensorboard", "init_from"}
+"""Keys of the section `train` that change no weight; of `init_from` it is the file's content that does."""
 
 
 def train(config: ExperimentConfig, member: int = 0) -> Path:
@@ -81,9 +84,8 @@ def member_recipe(config: ExperimentConfig, train_store: Store, valid_store: Sto
         "tellurics": load_instrument(config.instrument).recipe()["tellurics"],
         "zero_fraction_max": config.augment.zero_fraction_max,
         "network": _selection(config).network.model_dump(mode="json"),
-        "training": config.train.model_dump(
-            mode="json", exclude={"nodes", "gpus_per_node", "threads", "checkpoint_minutes", "residency", "tensorboard"}
-        ),
+        "init_from": source_recipe(config.train.init_from, member, config.member_dir(member)),
+        "training": config.train.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
     }
 
 
@@ -102,7 +104,7 @@ def _train(config: ExperimentConfig, member: int, ranks: Ranks, log: StageLog) -
     # From here on windows stand for themselves, not for the files that they were read from.
     config = config.model_copy(update={"network": selection.network})
     with _only_trainer(folder, ranks):
-        digest = provenance.digest_recipe(member_recipe(config, *stores, member))
+        digest = ranks.agree(lambda: provenance.digest_recipe(member_recipe(config, *stores, member)))
         found = ranks.agree(lambda: _found(folder, digest, ranks.world))
         if len(set(ranks.everyone(found and (found[0].epoch, found[0].step)))) > 1:
             raise ranks.tell_once(
@@ -117,8 +119,11 @@ def _train(config: ExperimentConfig, member: int, ranks: Ranks, log: StageLog) -
             log.warning("%s", remark)
         # Measured by all before any of them fills it.
         room = ranks.agree(lambda: measured_room(ranks.device, ranks.local_world))
-        trainer, trained_on = ranks.agree(lambda: _trainer(config, ranks, *stores, member, room, log))
+        trainer, trained_on = ranks.agree(
+            lambda: _trainer(config, ranks, *stores, member, room, log, goes_on=found is not None)
+        )
         trainer.span_ranks()
+        ranks.agree(lambda: record_source(config.train.init_from, member, folder) if ranks.first else None)
         if found:
             found[0].restarts += 1
             trainer.restore(*found)
@@ -191,7 +196,10 @@ def _trainer(
     member: int,
     room: Room,
     log: StageLog,
+    *,
+    goes_on: bool,
 ) -> tuple[Trainer, TrainedOn]:
+    """Return what trains a member, with the weights of its beginning; whoever goes on restores others."""
     trained_on = _trained_on(config, train_store)
     if config.train.batch_size % ranks.world:
         raise ConfigError(
@@ -200,7 +208,12 @@ def _trainer(
         )
     steps = steps_per_epoch(train_store, ranks.world, config.train.batch_size // ranks.world)
     torch.manual_seed(_seed(config, member, "init"))
-    network = _new_network(config, trained_on).to(ranks.device)
+    network = _new_network(config, trained_on)
+    if config.train.init_from is None or goes_on:
+        freeze_named(network, config.train.freeze)
+    else:
+        begin_from(config.train.init_from, config.train.freeze, network, trained_on, member, log)
+    network.to(ranks.device)
     shards = shards_of_rank(train_store, ranks.rank, ranks.world)
     # Validation is small: a rank without a shard of its own reads the same code with no rows.
     valid_shards = list(range(ranks.rank, valid_store.layout.shards, ranks.world))

@@ -13,6 +13,7 @@ from starnet_hpc.networks import negative_log_likelihood
 from starnet_hpc.train.average import Average
 from starnet_hpc.train.clock import Clock
 from starnet_hpc.train.data import Batch
+from starnet_hpc.train.finetune import keep_still
 from starnet_hpc.train.masks import PixelMask
 from starnet_hpc.train.optimisation import make_optimizer
 from starnet_hpc.train.ranks import Ranks
@@ -90,6 +91,7 @@ class Stepper:
     def begin(self) -> None:
         """Get ready for the steps of an epoch, after a validation."""
         self._model.train()
+        keep_still(self.network)
 
     def take(self, batch: Batch, step: int, rate: float, epoch: int) -> None:
         """Take a step; what came out is told by `look`, and nothing may be saved before.

@@ -27,6 +27,7 @@ FIRST_RATE = 2e-3 / 25
 
 
 def ready(run_dir: Path, **sections: dict[str, object]) -> ExperimentConfig:
+    """Return an experiment for three processes that need all there is: frozen layers, and an average of weights."""
     return support.ready_to_train(
         run_dir,
         train={
@@ -34,10 +35,18 @@ def ready(run_dir: Path, **sections: dict[str, object]) -> ExperimentConfig:
             "batch_size": BATCH,
             "gpus_per_node": WORLD,
             "checkpoint_minutes": 1e-6,
+            "ema": 0.9,
+            "init_from": str(start(run_dir.parent / "start")),
+            "freeze": ["stem.*", "stages.0.halve.*"],
             **sections.pop("train", {}),
         },
         **sections,
     )
+
+
+def start(run_dir: Path) -> Path:
+    """Return the file of a member with whose weights others begin; the same each time."""
+    return support.write_member(support.ready_to_train(run_dir), 0)
 
 
 def started(config: ExperimentConfig, *hit: str, rank: int = 0) -> list[subprocess.Popen[str]]:
@@ -94,6 +103,16 @@ def test_two_processes_take_the_step_of_one_with_the_whole_batch(tmp_path: Path)
                 assert difference.max().item() < 2 * FIRST_RATE, f"{kind} {name}"
             else:
                 assert difference.max().item() < 1e-6, f"{kind} {name}"
+
+
+def test_frozen_layers_of_several_processes_keep_their_bits_and_their_statistics(
+    tmp_path: Path, undisturbed: Path
+) -> None:
+    before, after = (
+        torch.load(path, weights_only=True)["weights"] for path in (start(tmp_path / "start"), undisturbed)
+    )
+    same = {name.rpartition(".")[0] for name in after if torch.equal(after[name], before[name])}
+    assert same == {"stem", "stages.0.halve.0", "stages.0.halve.2"}
 
 
 @pytest.mark.slow(reason="six starts of torch")
