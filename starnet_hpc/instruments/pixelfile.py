@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from astropy.io import fits
 from numpy.typing import NDArray
 
 from starnet_hpc.config.spectra import FEWEST_PIXELS
@@ -154,6 +153,8 @@ def _from_numpy(path: Path, column: str | None) -> NDArray[np.floating]:
 
 
 def _from_fits(path: Path, column: str | None) -> tuple[NDArray[np.floating], str | None]:
+    from astropy.io import fits  # only here: it is slow to import, and most pixels come from a rule
+
     with fits.open(path, memmap=False) as hdus:
         tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
         if tables:

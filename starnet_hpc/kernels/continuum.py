@@ -10,7 +10,6 @@ from itertools import pairwise
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.interpolate import BSpline
 
 _F4 = NDArray[np.float32]
 _F8 = NDArray[np.float64]
@@ -98,6 +97,8 @@ class _ArmSpline:
     """The spline of one arm; for a given set of good segments its coefficients are a fixed matrix times the levels."""
 
     def __init__(self, wavelength: _F8, centres: _F8, knot_spacing: float) -> None:
+        from scipy.interpolate import BSpline  # only here: who trains or predicts needs no splines, but starts often
+
         self.segments = centres.size
         # A short range has too few levels to hold a cubic: half as many coefficients as levels, or fewer.
         degree = min(3, centres.size // 3)
