@@ -1,5 +1,5 @@
 """Stage `train`: one member of the ensemble, by as many processes as were started."""
 
-from starnet_hpc.train.stage import is_trained, train
+from starnet_hpc.train.stage import is_trained, member_digest, train
 
-__all__ = ["is_trained", "train"]
+__all__ = ["is_trained", "member_digest", "train"]

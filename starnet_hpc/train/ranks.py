@@ -1,7 +1,6 @@
 """torch.distributed's only door: the processes that train one member together."""
 
 import gc
-import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,11 +16,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from starnet_hpc.errors import LauncherError, StarnetError
 from starnet_hpc.networks import span_ranks
+from starnet_hpc.train.places import Place, announced_place
 
 _PATIENCE = timedelta(minutes=10)
 """A rank that does not answer for this long takes the others down; one that dies does so at once."""
-_LAUNCHED = ("SLURM_STEP_NUM_TASKS", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
-"""Where srun and mpiexec say how many processes they start."""
 _OPTIONS = signature(DistributedDataParallel).parameters
 _NO_SYNC: dict[str, Any] = {
     "forward_sync_buffers" if "forward_sync_buffers" in _OPTIONS else "broadcast_buffers": False,
@@ -39,6 +37,8 @@ class Ranks:
     rank: int
     world: int
     local_world: int
+    cores: int
+    """Cores that this process may use."""
     device: torch.device
 
     @property
@@ -114,32 +114,30 @@ class Ranks:
 
 @contextmanager
 def joined_ranks() -> Iterator[Ranks]:
-    """Join the other processes that torchrun, submitit or Slurm announced in the environment; alone without any.
+    """Join the other processes that torchrun, submitit or srun announced in the environment; alone without any.
 
     Raises:
         LauncherError: the environment announces processes that cannot be reached, or contradicts itself; or one of the
             processes was lost on the way.
     """
-    world = _number("WORLD_SIZE", 1)
-    rank, local_rank = _number("RANK", 0), _number("LOCAL_RANK", 0)
-    device = _device(local_rank)
-    if world == 1:
-        _check_alone()
-        yield Ranks(0, 1, 1, device)
+    place = announced_place()
+    device = _device(place.local_rank)
+    if place.world == 1:
+        yield Ranks(0, 1, 1, place.cores, device)
         return
-    local_world = _number("LOCAL_WORLD_SIZE", 1)
-    own_gpus = device.type == "cuda" and local_world <= torch.cuda.device_count()  # NCCL wants one for each rank
+    # NCCL wants a GPU for each process.
+    own_gpus = device.type == "cuda" and (place.own_gpu or place.local_world <= torch.cuda.device_count())
     # What processes agree on lies in the machine's memory, so that no GPU is waited for.
-    _join(rank, world, "cpu:gloo,cuda:nccl" if own_gpus else "gloo")
+    _join(place, "cpu:gloo,cuda:nccl" if own_gpus else "gloo")
     try:
-        yield Ranks(rank, world, local_world, device)
+        yield Ranks(place.rank, place.world, place.local_world, place.cores, device)
     except Exception as error:
         _let_go(error)
         if isinstance(error, StarnetError) or not (isinstance(error, RuntimeError) and _is_lost_contact(error)):
             raise
         raise LauncherError(
-            f"rank {rank} of {world} lost contact with the others: one of them has died, or its machine has (its own "
-            f"messages tell more); run the same command again to go on from the last checkpoint"
+            f"rank {place.rank} of {place.world} lost contact with the others: one of them has died, or its machine "
+            f"has (its own messages tell more); run the same command again to go on from the last checkpoint"
         ) from None
     finally:
         gc.collect()
@@ -181,23 +179,15 @@ def _settle_buckets(parallel: nn.Module, flux: Tensor) -> None:
     parallel.train()
 
 
-def _join(rank: int, world: int, backend: str) -> None:
-    if "MASTER_ADDR" not in os.environ:
-        raise LauncherError("WORLD_SIZE is set but MASTER_ADDR is not: start with torchrun, submitit, or alone")
+def _join(place: Place, backend: str) -> None:
     try:
-        dist.init_process_group(backend, rank=rank, world_size=world, timeout=_PATIENCE)
+        dist.init_process_group(
+            backend, init_method=place.meeting, rank=place.rank, world_size=place.world, timeout=_PATIENCE
+        )
     except (RuntimeError, ValueError) as error:
-        raise LauncherError(f"rank {rank} of {world} could not reach the others: {_first_line(error)}") from None
-
-
-def _check_alone() -> None:
-    """Refuse to be one of several processes that srun or mpiexec started: each would train the member by itself."""
-    for name in _LAUNCHED:
-        if _number(name, 1) > 1:
-            raise LauncherError(
-                f"{name} says that {os.environ[name]} processes were started, but nothing tells them of each other: "
-                f"use `starnet-hpc ensemble CONFIG --executor slurm`, or `torchrun ... -m starnet_hpc.train CONFIG`"
-            )
+        raise LauncherError(
+            f"rank {place.rank} of {place.world} could not reach the others: {_first_line(error)}"
+        ) from None
 
 
 def _is_lost_contact(error: RuntimeError) -> bool:
@@ -215,11 +205,3 @@ def _device(local_rank: int) -> torch.device:
     device = torch.device("cuda", local_rank % torch.cuda.device_count())
     torch.cuda.set_device(device)
     return device
-
-
-def _number(variable: str, default: int) -> int:
-    text = os.environ.get(variable, str(default))
-    try:
-        return int(text)
-    except ValueError:
-        raise LauncherError(f"the environment variable {variable} is {text!r}, expected a whole number") from None

@@ -1,6 +1,5 @@
 """Train: `train.zarr` and `valid.zarr` in; `members/KK/` out. One member, by one process or several."""
 
-import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +14,7 @@ from starnet_hpc import provenance
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import ConfigError, InterruptedRunError, StoreMismatchError, TrainingError
 from starnet_hpc.instruments import Selection, load_instrument, select_pixels
-from starnet_hpc.interrupts import stop_requests
+from starnet_hpc.interrupts import StopRequest, stop_requests
 from starnet_hpc.kernels.random import stream
 from starnet_hpc.networks import TrainedOn, build_network, recipe_digest, save_dict
 from starnet_hpc.progress import Bar, StageLog, stage_log
@@ -55,8 +54,9 @@ def train(config: ExperimentConfig, member: int = 0) -> Path:
     if not 0 <= member < config.ensemble.members:
         count = config.ensemble.members
         raise ConfigError(f"--member {member}: ensemble.members is {count}, so members are 0 to {count - 1}")
-    with joined_ranks() as ranks, _log(config, member, ranks) as log:
-        _train(config, member, ranks, log)
+    # From the very beginning: a signal that comes while spectra are read is heeded before the first step.
+    with stop_requests() as stop, joined_ranks() as ranks, _log(config, member, ranks) as log:
+        _train(config, member, ranks, log, stop)
     return config.member_dir(member) / BEST
 
 
@@ -68,8 +68,16 @@ def is_trained(config: ExperimentConfig, member: int) -> bool:
         MissingInputError, StoreIncompleteError: the training stores are not there or not finished.
     """
     folder = config.member_dir(member)
-    digest = provenance.digest_recipe(member_recipe(config, *_stores(config), member))
-    return checkpoint.is_finished(folder / LAST, digest) and (folder / BEST).exists()
+    return checkpoint.is_finished(folder / LAST, member_digest(config, member)) and (folder / BEST).exists()
+
+
+def member_digest(config: ExperimentConfig, member: int) -> str:
+    """Return the digest of a member's recipe, from the stores and the configuration as they are.
+
+    Raises:
+        MissingInputError, StoreIncompleteError: the training stores are not there or not finished.
+    """
+    return provenance.digest_recipe(member_recipe(config, *_stores(config), member))
 
 
 def member_recipe(config: ExperimentConfig, train_store: Store, valid_store: Store, member: int) -> dict[str, object]:
@@ -94,7 +102,7 @@ def _stores(config: ExperimentConfig) -> tuple[Store, Store]:
     return open_store(config.store("train"), made_by="augment"), open_store(config.store("valid"), made_by="augment")
 
 
-def _train(config: ExperimentConfig, member: int, ranks: Ranks, log: StageLog) -> None:
+def _train(config: ExperimentConfig, member: int, ranks: Ranks, log: StageLog, stop: StopRequest) -> None:
     """Train with these processes; what spans them is gone when this returns, as `joined_ranks` wants it."""
     folder = config.member_dir(member)
     ranks.agree(lambda: check_board(config.train.tensorboard and ranks.first))
@@ -110,13 +118,14 @@ def _train(config: ExperimentConfig, member: int, ranks: Ranks, log: StageLog) -
             raise ranks.tell_once(
                 TrainingError(f"{folder}: not all processes see the same last.pt; run the same command again")
             )
-        _set_threads(config, ranks)
+        torch.set_num_threads(config.train.threads or ranks.cores)
         if found and found[0].finished:
             _publish(config, *stores, member, ranks, log)
             log.info("member %d: trained already (%d epochs)", member, found[0].epoch)
             return
         if remark := selection.remark(config.augment.vrad_max):
             log.warning("%s", remark)
+        log.info("member %d: processes %d, threads of each %d", member, ranks.world, torch.get_num_threads())
         # Measured by all before any of them fills it.
         room = ranks.agree(lambda: measured_room(ranks.device, ranks.local_world))
         trainer, trained_on = ranks.agree(
@@ -128,7 +137,7 @@ def _train(config: ExperimentConfig, member: int, ranks: Ranks, log: StageLog) -
             found[0].restarts += 1
             trainer.restore(*found)
             log.info("member %d: goes on at epoch %d, step %d", member, found[0].epoch + 1, found[0].step)
-        _run(trainer, trained_on, config, member, digest, log, ranks)
+        _run(trainer, trained_on, config, member, digest, log, ranks, stop)
         _publish(config, *stores, member, ranks, log)
 
 
@@ -247,6 +256,7 @@ def _run(
     digest: str,
     log: StageLog,
     ranks: Ranks,
+    stop: StopRequest,
 ) -> None:
     folder = config.member_dir(member)
 
@@ -275,7 +285,6 @@ def _run(
         )  # fmt: skip
 
     with (
-        stop_requests() as stop,
         board(folder / FOLDER, trainer.progress.epoch, wanted=config.train.tensorboard and ranks.first) as show,
         log.bar(f"member {member}", config.train.epochs, "epochs", done=trainer.progress.epoch) as bar,
     ):
@@ -328,8 +337,3 @@ def _seed(config: ExperimentConfig, member: int, purpose: str) -> int:
     """Return the seed of one purpose of one member: members share none."""
     high, low = stream(config.seed, "train", member, purpose)
     return (high << 32) | low
-
-
-def _set_threads(config: ExperimentConfig, ranks: Ranks) -> None:
-    cores = len(os.sched_getaffinity(0))
-    torch.set_num_threads(config.train.threads or max(1, cores // ranks.local_world))

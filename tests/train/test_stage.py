@@ -5,6 +5,7 @@ import errno
 import math
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ from starnet_hpc.errors import (
 )
 from starnet_hpc.networks import Gaussian, load_member, negative_log_likelihood
 from starnet_hpc.stores import only_writer, open_store
-from starnet_hpc.train import is_trained, loop, train
+from starnet_hpc.train import checkpoint, is_trained, loop, stage, train
 from starnet_hpc.train import step as steps
+from starnet_hpc.train.loop import Trainer
 from starnet_hpc.train.masks import PixelMask
 from tests import support
 
@@ -302,6 +304,47 @@ def test_training_that_a_signal_stopped_goes_on_to_the_same_weights(
     assert is_trained(config, 0)
 
 
+@pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("moment", "stands"),
+    [
+        ("reading", "in epoch 1 after step 0"),
+        ("validation", "in epoch 2 after step 0"),
+        ("saving", "in epoch 1 after step 4"),
+    ],
+)
+def test_a_signal_while_no_step_is_taken_is_heeded_before_the_next_one(
+    config: ExperimentConfig,
+    undisturbed: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+    stands: str,
+    number: signal.Signals,
+) -> None:
+    with monkeypatch.context() as patch:
+        if moment == "reading":
+            patch.setattr(stage, "_trainer", signalled(stage._trainer, number))
+        elif moment == "validation":
+            patch.setattr(Trainer, "_validate", signalled(Trainer._validate, number))
+        else:  # while the state is saved because of a first one
+            hit_at(patch, 3, signal.SIGUSR2)
+            patch.setattr(checkpoint, "save", signalled(checkpoint.save, number))
+        with pytest.raises(InterruptedRunError, match=f"{stands}; the state is saved") as caught:
+            train(config)
+    assert caught.value.signal == number
+    assert support.same_weights(train(config), undisturbed)
+
+
+def signalled(function: Callable[..., Any], number: signal.Signals) -> Callable[..., Any]:
+    """Return a function that sends this process a signal each time before it does its work."""
+
+    def first_signalled(*arguments: Any, **options: Any) -> Any:
+        os.kill(os.getpid(), number)
+        return function(*arguments, **options)
+
+    return first_signalled
+
+
 def test_training_survives_being_stopped_again_and_again(
     config: ExperimentConfig, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -486,7 +529,7 @@ def test_a_label_that_is_always_the_same_cannot_be_learned(tmp_path: Path) -> No
 def test_several_processes_that_know_nothing_of_each_other_do_not_all_train_the_member(
     config: ExperimentConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")  # what `srun -n 4 python -m starnet_hpc.train` shows each of them
+    monkeypatch.setenv("PMI_SIZE", "4")  # what `mpiexec -n 4 python -m starnet_hpc.train` shows each of them
     with pytest.raises(LauncherError, match="torchrun"):
         train(config)
 
