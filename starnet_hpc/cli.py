@@ -27,9 +27,11 @@ def _augment(config: ExperimentConfig, options: argparse.Namespace) -> object:
 
 
 def _train(config: ExperimentConfig, options: argparse.Namespace) -> object:
+    from starnet_hpc.launch.slurm import queued_again
     from starnet_hpc.train import train
 
-    return train(config, options.member)
+    with queued_again(asked=options.requeue):
+        return train(config, options.member)
 
 
 def _ensemble(config: ExperimentConfig, options: argparse.Namespace) -> object:
@@ -65,7 +67,7 @@ def _run(config: ExperimentConfig, options: argparse.Namespace) -> object:
 _STAGES: dict[str, tuple[Run, str]] = {
     "ingest": (_ingest, "read the synthetic grid's files into grid.zarr"),
     "augment": (_augment, "make realistic spectra: train.zarr, valid.zarr, test.zarr"),
-    "train": (_train, "train one member, in this process (or in torchrun's processes)"),
+    "train": (_train, "train one member, in this process (or in those of srun or torchrun)"),
     "ensemble": (_ensemble, "train all members, on this machine or as Slurm jobs"),
     "observe": (_observe, "read observed spectra into survey.zarr"),
     "predict": (_predict, "predict labels with all members, alone or under mpiexec/srun"),
@@ -158,6 +160,9 @@ def _add_stage_options(parser: argparse.ArgumentParser, stage: str) -> None:
     _add_config_options(parser)
     if stage == "train":
         parser.add_argument("--member", type=int, default=0, help="which member, from 0 (default: 0)")
+        parser.add_argument(
+            "--requeue", action="store_true", help="in a Slurm job: queue it again at a time limit or a preemption"
+        )
     if stage in {"ensemble", "run"}:
         parser.add_argument("--executor", choices=["debug", "local", "slurm"], help="default: ensemble.executor")
     parser.set_defaults(action=lambda options: _run_stage(stage, options))

@@ -130,3 +130,6 @@ class EnsembleConfig(Section):
     """Where members train: processes on this machine, Slurm jobs, or one after the other in this process."""
     parallel: Annotated[int, Field(ge=1)] = 1
     """Members that train at the same time on this machine (executor `local`)."""
+    retries: Annotated[int, Field(ge=0)] = 2
+    """How often a member is submitted again by itself after one of its processes or machines was lost; what says why it
+    fails (a configuration, spectra, a loss that is not finite) is not."""

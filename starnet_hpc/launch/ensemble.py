@@ -7,7 +7,8 @@ from pathlib import Path
 
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import InterruptedRunError, JobFailedError, StarnetError
-from starnet_hpc.launch.jobs import Outcome, run_members
+from starnet_hpc.launch.jobs import Outcome
+from starnet_hpc.launch.members import run_members
 from starnet_hpc.progress import Bar, stage_log
 from starnet_hpc.train import is_trained, train
 from starnet_hpc.train.board import check_board
@@ -49,7 +50,7 @@ def train_ensemble(
             total = config.train.epochs * len(missing)
             with log.bar("training", total, "epochs", done=before) as bar:
                 follower = _Follower(config, missing, bar, before)
-                outcomes = run_members(config, missing, executor, follower.look)
+                outcomes = run_members(config, missing, executor, log, follower.look)
                 follower.look()
             _raise_failures(outcomes)
     return [config.member_dir(member) / "best.pt" for member in everyone]

@@ -1,57 +1,34 @@
-"""submitit's only door: members as jobs on this machine or on Slurm."""
+"""Members as jobs on this machine or on Slurm; with `memberjob`, which runs in them, submitit's only door."""
 
+import contextlib
 import logging
+import math
 import os
 import shutil
-import signal
-import subprocess
 import time
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import submitit
-import torch
-from submitit.helpers import TorchDistributedEnvironment
+from submitit.core.utils import FailedJobError, FailedSubmissionError, UncompletedJobError
 
 from starnet_hpc.config import ExperimentConfig
-from starnet_hpc.errors import ConfigError, InterruptedRunError, LauncherError, StarnetError
-from starnet_hpc.train import train
+from starnet_hpc.errors import ConfigError, LauncherError, StoreMismatchError
+from starnet_hpc.launch.memberjob import Complaint, MemberJob
+from starnet_hpc.launch.slurm import UNKNOWN, Queue, is_alive, states_of_jobs
+from starnet_hpc.launch.submissions import Submission, note, noted
 
-_POLL_S = 0.5
-_ASK_SLURM_EVERY_S = 10
 _LOG_LINES = 8
 _YEAR_MIN = 365 * 24 * 60
-
-
-@dataclass(frozen=True)
-class MemberJob:
-    """Trains one member inside a job; importable, so that submitit can pickle it by name."""
-
-    config: ExperimentConfig
-    member: int
-    gpus: str | None = None
-    """What CUDA_VISIBLE_DEVICES shall be; None leaves it as the scheduler set it."""
-
-    def __call__(self) -> str | None:
-        """Return None if the member is trained, or the message for the user if it is not."""
-        if self.gpus is not None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = self.gpus
-        _announce_ranks()
-        try:
-            train(self.config, self.member)
-        except (InterruptedRunError, LauncherError) as error:
-            if submitit.JobEnvironment().cluster == "slurm":
-                _leave(error)
-            return str(error)
-        except StarnetError as error:
-            return str(error)
-        return None
-
-    def checkpoint(self) -> Any:
-        """Return what submitit submits again if a signal comes before training has begun."""
-        return submitit.helpers.DelayedSubmission(self)
+_FILES_APPEAR_S = 15
+"""A slow file system gets this long to show what a process on another machine has written."""
+_INCOMPLETE_S = 30
+"""What is left of a job after it has lost a process ends by itself this soon, or is ended."""
+_FIRST_WORDS = "Starting with JobEnvironment"
+"""What submitit logs as soon as Python has started in a job."""
 
 
 @dataclass(frozen=True)
@@ -61,40 +38,200 @@ class Outcome:
     member: int
     problem: str | None
     """None: the member is trained."""
+    lost: bool = False
+    """Whether a process or a machine was lost, so that another job can go on from the last checkpoint."""
 
 
-def run_members(
-    config: ExperimentConfig, members: Sequence[int], executor: str, on_poll: Callable[[], None]
-) -> list[Outcome]:
-    """Train members as jobs, wait for them, and return how each ended.
+class Jobs(ABC):
+    """Members that train as jobs at the same time."""
 
-    Args:
-        config: of the experiment.
-        members: which ones.
-        executor: `local` or `slurm`.
-        on_poll: called about twice a second while jobs run.
-    """
-    logging.getLogger("submitit").setLevel(logging.ERROR)
-    maker = _slurm_executor(config) if executor == "slurm" else _local_executor(config)
-    at_once = len(members) if executor == "slurm" else config.ensemble.parallel
-    outcomes: list[Outcome] = []
-    for begin in range(0, len(members), at_once):
-        wave = members[begin : begin + at_once]
-        gpus = _visible_gpus() if executor == "local" else []
-        jobs = _submit(
-            maker,
-            [
-                MemberJob(config, member, gpus_of(place, gpus, config.train.gpus_per_node))
-                for place, member in enumerate(wave)
-            ],
-        )
+    def __init__(self, config: ExperimentConfig, slots: int) -> None:
+        logging.getLogger("submitit").setLevel(logging.ERROR)
+        self.slots = slots
+        """How many members may train at the same time."""
+        self.running: dict[int, submitit.Job[Any]] = {}
+        self._config = config
+        self._folder = config.run_dir / "jobs"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.chmod(0o700)  # whoever can change a pickled job can run code as this user
+
+    @abstractmethod
+    def submit(self, members: Sequence[int]) -> None:
+        """Submit a job for each of these members.
+
+        Raises:
+            LauncherError: they were refused.
+        """
+
+    @abstractmethod
+    def adopt(self, members: Sequence[int]) -> None:
+        """Take over the jobs of those members that an earlier command has submitted and that wait or run."""
+
+    @abstractmethod
+    def leave(self) -> str:
+        """Let go of all jobs, because this command ends; return what becomes of them."""
+
+    @abstractmethod
+    def _has_ended(self, job: submitit.Job[Any]) -> bool: ...
+
+    @abstractmethod
+    def _state(self, job: submitit.Job[Any]) -> str:
+        """Return the state of an ended job, as Slurm names it; nothing on this machine."""
+
+    def ended(self) -> list[Outcome]:
+        """Return how those jobs ended that have done so since this was last asked."""
+        over = [member for member, job in self.running.items() if self._has_ended(job)]
+        return [self._outcome(member, self.running.pop(member)) for member in over]
+
+    def _start(self, executor: submitit.Executor, jobs: list[MemberJob]) -> None:
         try:
-            outcomes += _wait(dict(zip(wave, jobs, strict=True)), on_poll)
-        except BaseException:
-            for job in jobs:  # jobs would outlive this process
-                job.cancel(check=False)
-            raise
-    return outcomes
+            with executor.batch():  # on Slurm: one array
+                submitted = [executor.submit(job) for job in jobs]
+        except (FailedJobError, FailedSubmissionError, RuntimeError, ValueError, NameError) as error:
+            raise LauncherError(f"the members could not be submitted: {error}; check the section `cluster`") from None
+        self.running |= {job.member: handle for job, handle in zip(jobs, submitted, strict=True)}
+
+    def _outcome(self, member: int, job: submitit.Job[Any]) -> Outcome:
+        """Return the ranks' complaints, and the end of the log of those that could not even complain."""
+        state = self._state(job)
+        told: list[Complaint] = []
+        silent: list[str] = []
+        crashed = False
+        for rank in range(job.num_tasks):
+            task = job.task(rank)
+            try:
+                complaint = _answer(task, wait=not silent and state in {"COMPLETED", UNKNOWN})
+            except UncompletedJobError as error:
+                crashed = crashed or isinstance(error, FailedJobError)
+                log = Path(task.paths.stderr)
+                how = f" ({state})" if state else ""
+                silent.append(f"process {rank} ended without an answer{how}; the end of {log}:")
+                silent += [f"    {line}" for line in _tail(log)]
+            else:
+                told += [complaint] if complaint else []
+        if not told and not silent:
+            return Outcome(member, None)
+        # Whoever shows an outcome names its member.
+        words = [*dict.fromkeys(one.words.removeprefix(f"member {member}: ") for one in told), *silent]
+        lost = all(one.lost for one in told) and not crashed
+        lost = lost and not state.startswith("CANCELLED") and _has_begun(job)
+        return Outcome(member, "\n    ".join(words), lost)
+
+
+class LocalJobs(Jobs):
+    """Members as processes of this machine."""
+
+    def __init__(self, config: ExperimentConfig) -> None:
+        if config.train.nodes > 1:
+            raise ConfigError(
+                f"train.nodes is {config.train.nodes}, but the executor `local` has one machine: set it to 1 and raise "
+                f"train.gpus_per_node, or use the executor `slurm`"
+            )
+        super().__init__(config, config.ensemble.parallel)
+        self._executor = submitit.LocalExecutor(folder=self._folder)
+        self._executor.update_parameters(
+            timeout_min=_YEAR_MIN,  # a laptop has no wall time
+            tasks_per_node=config.train.gpus_per_node,
+            signal_delay_s=30,
+        )
+        self._gpus = _visible_gpus()
+        self._places: dict[int, int] = {}
+        self._whole: dict[str, float] = {}
+        """When each job was last seen with all its processes."""
+
+    def submit(self, members: Sequence[int]) -> None:
+        """Start the processes, each member's on GPUs of its own while there are enough."""
+        taken = {self._places[member] for member in self.running}
+        free = (place for place in range(self.slots) if place not in taken)
+        self._places |= dict(zip(members, free, strict=False))
+        count = self._config.train.gpus_per_node
+        self._start(
+            self._executor,
+            [MemberJob(self._config, m, gpus_of(self._places[m], self._gpus, count)) for m in members],
+        )
+
+    def adopt(self, members: Sequence[int]) -> None:
+        """Nothing: processes of this machine end with the command that started them."""
+
+    def leave(self) -> str:
+        """End all processes."""
+        for job in self.running.values():
+            job.cancel(check=False)
+        return "their processes are ended"
+
+    def _has_ended(self, job: submitit.Job[Any]) -> bool:
+        if job.done():
+            return True
+        # Whoever waits for a lost process on a GPU waits for ten minutes; Slurm and torchrun do not let it.
+        now = time.monotonic()
+        if _children(int(job.job_id)) in {None, job.num_tasks}:
+            self._whole[job.job_id] = now
+        elif now - self._whole.setdefault(job.job_id, now) > _INCOMPLETE_S:
+            self._whole[job.job_id] = math.inf  # once: a second signal would keep the first from ending them
+            job.cancel(check=False)
+        return False
+
+    def _state(self, job: submitit.Job[Any]) -> str:
+        return ""
+
+
+class SlurmJobs(Jobs):
+    """Members as jobs of Slurm, which do not need the command that submitted them."""
+
+    def __init__(self, config: ExperimentConfig) -> None:
+        super().__init__(config, config.ensemble.members)
+        self._executor = _slurm_executor(config, self._folder)
+        self._queue = Queue()
+
+    def submit(self, members: Sequence[int]) -> None:
+        """Submit one array, and keep a note of it for a later command."""
+        from starnet_hpc.train import member_digest
+
+        recipes = {member: member_digest(self._config, member) for member in members}
+        self._start(self._executor, [MemberJob(self._config, member) for member in members])
+        made = {member: self.running[member] for member in members}
+        note(self._folder, {m: Submission(job.job_id, job.num_tasks, recipes[m]) for m, job in made.items()})
+
+    def adopt(self, members: Sequence[int]) -> None:
+        """Take over jobs that are noted and that Slurm still knows to wait or run.
+
+        Raises:
+            LauncherError: Slurm does not answer, so that members might be submitted twice.
+            StoreMismatchError: such a job trains its member with another configuration.
+        """
+        from starnet_hpc.train import member_digest
+
+        before = {member: one for member, one in noted(self._folder).items() if member in members}
+        states = states_of_jobs() if before else {}
+        if states is None:
+            raise LauncherError("Slurm does not say which jobs there are (squeue fails): run the same command later")
+        for member, one in before.items():
+            if not is_alive(one.job, states):
+                continue
+            if one.recipe != member_digest(self._config, member):
+                raise StoreMismatchError(
+                    f"member {member} is being trained with another configuration by the Slurm job {one.job}: wait "
+                    f"for it, or end it with `scancel {one.job}`"
+                )
+            self.running[member] = submitit.SlurmJob(self._folder, one.job, tasks=range(one.processes))
+
+    def leave(self) -> str:
+        """Leave the jobs alone: they may have waited for hours, and a rerun finds them."""
+        names = [job.job_id for job in self.running.values()]
+        arrays = dict.fromkeys(name.split("_")[0] for name in names)
+        return (
+            f"the Slurm jobs {', '.join(names)} go on without this command: run it again to wait for them, or end them "
+            f"with `scancel {' '.join(arrays)}`"
+        )
+
+    def _has_ended(self, job: submitit.Job[Any]) -> bool:
+        with contextlib.suppress(OSError):
+            self._folder.chmod(0o700)  # makes a network file system look again
+        answered = all(job.task(rank).paths.result_pickle.exists() for rank in range(job.num_tasks))
+        return answered or self._queue.has_ended(job.job_id)
+
+    def _state(self, job: submitit.Job[Any]) -> str:
+        return self._queue.state(job.job_id)
 
 
 def gpus_of(place: int, gpus: Sequence[str], count: int) -> str | None:
@@ -110,57 +247,37 @@ def gpus_of(place: int, gpus: Sequence[str], count: int) -> str | None:
     return ",".join(dict.fromkeys(gpus[(place * count + k) % len(gpus)] for k in range(count)))
 
 
-def _submit(executor: submitit.Executor, jobs: list[MemberJob]) -> list[submitit.Job[Any]]:
-    try:
-        with executor.batch():  # on Slurm: one array
-            return [executor.submit(job) for job in jobs]
-    except (submitit.core.utils.FailedJobError, RuntimeError, ValueError, NameError) as error:
-        raise LauncherError(f"the members could not be submitted: {error}; check the section `cluster`") from None
-
-
-def _wait(jobs: dict[int, submitit.Job[Any]], on_poll: Callable[[], None]) -> list[Outcome]:
-    outcomes: list[Outcome] = []
-    waiting = dict(jobs)
-    while waiting:
-        on_poll()
-        for member, job in list(waiting.items()):
-            if job.done():
-                outcomes.append(Outcome(member, _problem(job)))
-                del waiting[member]
-        if waiting:
-            time.sleep(_POLL_S)
-    return outcomes
-
-
-def _problem(job: submitit.Job[Any]) -> str | None:
-    """Return the ranks' complaints, and the end of the log of those that could not even complain."""
-    told: list[str] = []
-    silent: list[str] = []
-    for rank in range(job.num_tasks):
-        try:
-            message = _answer(job.task(rank), wait=not silent)
-        except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError):
-            log = Path(job.task(rank).paths.stderr)
-            silent.append(f"process {rank} ended without an answer; the end of {log}:")
-            silent += [f"    {line}" for line in _tail(log)]
-        else:
-            told += [message] if message else []
-    return "\n    ".join([*dict.fromkeys(told), *silent]) or None
-
-
-def _answer(task: submitit.Job[Any], *, wait: bool) -> str | None:
+def _answer(task: submitit.Job[Any], *, wait: bool) -> Complaint | None:
     """Return what one process of an ended job said.
 
     Args:
         task: the process.
-        wait: whether to give a slow file system some seconds to show it, if Slurm says that all went well.
+        wait: whether to give a slow file system some seconds to show it.
+
+    Raises:
+        UncompletedJobError: nothing. FailedJobError: it ended with an error that nobody has foreseen.
     """
-    if not task.paths.result_pickle.exists():
-        ended_well = not isinstance(task, submitit.LocalJob) and task.state.startswith(("COMPLETED", "UNKNOWN"))
-        if not (wait and ended_well):
-            raise submitit.core.utils.UncompletedJobError
-    answer: str | None = task.result()
+    limit = time.monotonic() + (_FILES_APPEAR_S if wait else 0)
+    while not task.paths.result_pickle.exists():
+        if time.monotonic() >= limit:
+            raise UncompletedJobError
+        time.sleep(0.5)
+    answer: Complaint | None = task.result()
     return answer
+
+
+def _children(pid: int) -> int | None:
+    """Return how many children a process has; None where Linux does not tell."""
+    try:
+        return len(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split())
+    except OSError:
+        return None
+
+
+def _has_begun(job: submitit.Job[Any]) -> bool:
+    """Whether Python has started in a job: what fails before, as a line of `cluster.setup`, fails again."""
+    logs = [job.task(rank).paths.stdout for rank in range(job.num_tasks)]
+    return any(_FIRST_WORDS in log.read_text(errors="replace") for log in logs if log.exists())
 
 
 def _tail(path: Path) -> list[str]:
@@ -171,28 +288,11 @@ def _tail(path: Path) -> list[str]:
     return lines[-_LOG_LINES:] or ["(it is empty)"]
 
 
-def _local_executor(config: ExperimentConfig) -> submitit.Executor:
-    if config.train.nodes > 1:
-        raise ConfigError(
-            f"train.nodes is {config.train.nodes}, but the executor `local` has one machine: set it to 1 and raise "
-            f"train.gpus_per_node, or use the executor `slurm`"
-        )
-    executor = submitit.LocalExecutor(folder=_job_folder(config))
-    executor.update_parameters(
-        timeout_min=_YEAR_MIN,  # a laptop has no wall time
-        tasks_per_node=config.train.gpus_per_node,
-        signal_delay_s=30,
-    )
-    return executor
-
-
-def _slurm_executor(config: ExperimentConfig) -> submitit.Executor:
+def _slurm_executor(config: ExperimentConfig, folder: Path) -> submitit.Executor:
     cluster, training = config.cluster, config.train
-    # submitit asks sacct at most this often for each job; its default of ten minutes hides the end of short jobs.
-    submitit.SlurmJob.watcher._delay_s = _ASK_SLURM_EVERY_S
     if shutil.which("srun") is None:
         raise LauncherError("there is no Slurm here (no srun on PATH): use --executor local, or start on a login node")
-    executor = submitit.SlurmExecutor(folder=_job_folder(config), max_num_timeout=10_000)
+    executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=10_000)
     parameters: dict[str, Any] = {
         "job_name": config.name,
         "nodes": training.nodes,
@@ -200,7 +300,11 @@ def _slurm_executor(config: ExperimentConfig) -> submitit.Executor:
         "cpus_per_task": cluster.cpus_per_task,
         "time": cluster.time,
         "signal_delay_s": cluster.signal_delay_s,
-        "additional_parameters": dict(cluster.extra),
+        # requeue: some sites forbid it unless a job asks for it.
+        "additional_parameters": {"requeue": True, **cluster.extra},
+        # A process that is lost ends the others, even where they would wait for it in a collective. From Slurm 22.05
+        # on, srun does not take over the cores that sbatch was asked for.
+        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={cluster.cpus_per_task}"],
         "setup": list(cluster.setup) or None,
         "partition": cluster.partition,
         "account": cluster.account,
@@ -211,45 +315,11 @@ def _slurm_executor(config: ExperimentConfig) -> submitit.Executor:
     return executor
 
 
-def _job_folder(config: ExperimentConfig) -> Path:
-    folder = config.run_dir / "jobs"
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)  # whoever can change a pickled job can run code as this user
-    return folder
-
-
 def _visible_gpus() -> list[str]:
     """Return the GPUs of this machine; submitit would hide them from local jobs."""
+    import torch
+
     if not torch.cuda.is_available():
         return []
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
-
-
-def _announce_ranks() -> None:
-    """Tell torch.distributed, through the environment, which tasks the scheduler started."""
-    environment = submitit.JobEnvironment()
-    if environment.num_tasks == 1:
-        return
-    TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
-    if environment.num_nodes == 1:
-        os.environ["MASTER_ADDR"] = "127.0.0.1"  # a laptop's own name often resolves to nothing
-
-
-def _leave(error: InterruptedRunError | LauncherError) -> NoReturn:
-    """End a Slurm job's process without an answer, so that whoever waits for the job goes on waiting if it comes back.
-
-    submitit's own handler would checkpoint inside the signal handler of one rank, while the others wait for it in a
-    collective. In `train` all ranks have stopped together and saved, and the job is queued again: by Slurm itself where
-    it ends the job (SIGTERM: preemption or `scontrol requeue`; after `scancel` it must not come back), else from here.
-    """
-    words = str(error)
-    if isinstance(error, InterruptedRunError):
-        environment = submitit.JobEnvironment()
-        if environment.global_rank > 0:  # to fail before the first has queued the job again might end the first
-            raise SystemExit(0)
-        if error.signal != signal.SIGTERM:
-            command = ["scontrol", "requeue", environment.job_id]
-            done = subprocess.run(command, check=False, timeout=60, capture_output=True, text=True)
-            words += f"; {' '.join(command)}: {done.stderr.strip() or 'queued again'}"
-    raise SystemExit(words)

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import MissingInputError
+from starnet_hpc.launch.submissions import Submission, noted
 from starnet_hpc.launch.words import as_json, time_in_words, wide_console
 from starnet_hpc.stores import StoreState, state_of
 
@@ -68,9 +69,10 @@ def status(config: ExperimentConfig, *, json: bool = False) -> None:
     stores = {name: state_of(config.store(name)) for names in _STAGES.values() for name in names}
     if config.survey is None and stores["survey"].state == "absent":
         del stores["survey"]
+    jobs = noted(config.run_dir / "jobs")
     parts = {
         "stores": list(_stores(stores, now)),
-        "members": [_member(config, member, now) for member in range(config.ensemble.members)],
+        "members": [_member(config, member, jobs.get(member), now) for member in range(config.ensemble.members)],
         "predictions": [_prediction(config, name, stores[name], now) for name in _PREDICTED if name in stores]
         + [_prediction(config, name, state_of(config.store(name)), now) for name in config.predict.other_tests],
     }
@@ -146,7 +148,7 @@ def _advice(stage: str) -> str:
     return f"silent: unless a job is at work, `starnet-hpc {stage} CONFIG` goes on"
 
 
-def _member(config: ExperimentConfig, member: int, now: float) -> Part:
+def _member(config: ExperimentConfig, member: int, submission: Submission | None, now: float) -> Part:
     folder = config.member_dir(member)
     history = _history(folder / "history.csv")
     epochs = config.train.epochs
@@ -159,6 +161,8 @@ def _member(config: ExperimentConfig, member: int, now: float) -> Part:
     last = _age(folder / "history.csv", now) if unfinished else None
     silent = last is not None and _is_silent(last, each or 0.0)
     facts = _learned(history)
+    job = submission.job if submission and not trained else None
+    told = [*_told(facts), *([f"Slurm job {job}"] if job else []), *([_advice("ensemble")] if silent else [])]
     return Part(
         name=f"member {member:02d}",
         state=state,
@@ -168,8 +172,8 @@ def _member(config: ExperimentConfig, member: int, now: float) -> Part:
         rate=1.0 / each if each and unfinished else None,
         left_s=each * max(epochs - len(history), 0) if each and unfinished and not silent else None,
         last_s=last,
-        note="; ".join([*_told(facts), *([_advice("ensemble")] if silent else [])]),
-        facts={**facts, "trained": trained},
+        note="; ".join(told),
+        facts={**facts, "job": job, "trained": trained},
     )
 
 

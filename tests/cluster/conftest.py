@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from starnet_hpc.config import ExperimentConfig
+from starnet_hpc.launch import slurm as queue
+from starnet_hpc.launch.ensemble import train_ensemble
 from tests.cluster import slurm_harness
 from tests.cluster.slurm_harness import Slurm
+from tests.cluster.training import best, ready
 
 HERE = Path(__file__).resolve().parent
 
@@ -48,9 +52,18 @@ def slurm(pytestconfig: pytest.Config) -> Iterator[Slurm]:
         for name in slurm_harness.SETTINGS:  # sbatch hands them on to jobs, where srun would obey them
             patch.delenv(name, raising=False)
         _hasten_submitit(patch)
+        patch.setattr(queue, "_ASK_EVERY_S", 1.0)
         yield cluster
     if started and os.environ.get("STARNET_KEEP_SLURM") != "1":
         slurm_harness.stop()
+
+
+@pytest.fixture(scope="session")
+def trained(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> ExperimentConfig:
+    """Two members, each trained by four processes on two nodes, submitted as one array; nothing happened to them."""
+    config = ready(slurm, tmp_path_factory.mktemp("slurm") / "run", members=2)
+    assert train_ensemble(config) == [best(config, 0), best(config, 1)]
+    return config
 
 
 def _hasten_submitit(patch: pytest.MonkeyPatch) -> None:

@@ -4,15 +4,20 @@ import os
 import re
 import signal
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import ConfigError, JobFailedError, LauncherError
+from starnet_hpc.launch import jobs
 from starnet_hpc.launch.ensemble import train_ensemble
-from starnet_hpc.launch.jobs import gpus_of, run_members
+from starnet_hpc.launch.jobs import Outcome, gpus_of
+from starnet_hpc.launch.members import run_members
 from starnet_hpc.networks import describe_members
+from starnet_hpc.progress import stage_log
 from starnet_hpc.stores import only_writer
 from starnet_hpc.train import is_trained
 from tests import support
@@ -72,6 +77,7 @@ def test_jobs_of_two_processes_train_members_and_one_that_crashes_is_named_with_
     assert "member 1: " in told
     assert re.search(r"the end of \S+/jobs/\d+_0_log\.err:", told)
     assert "FileExistsError" in told
+    assert "submitted again" not in (config.run_dir / "logs" / "ensemble.log").read_text()
     assert "member 0" not in told
     assert is_trained(config, 0)
 
@@ -89,27 +95,72 @@ def test_jobs_of_two_processes_train_members_and_one_that_crashes_is_named_with_
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-def test_a_job_that_loses_a_process_ends_with_a_message(tmp_path: Path) -> None:
+def run_here(config: ExperimentConfig, on_poll: Callable[[], None]) -> Outcome:
+    """Train member 0 as a job on this machine."""
+    with stage_log("ensemble", config.run_dir) as log:
+        (outcome,) = run_members(config, [0], "local", log, on_poll)
+    return outcome
+
+
+def processes(config: ExperimentConfig) -> list[int]:
+    return support.processes(f"submitit.core._submit {config.run_dir / 'jobs'}")
+
+
+def test_a_job_that_loses_a_process_is_started_again_so_many_times_and_then_named(tmp_path: Path) -> None:
     config = support.ready_to_train(
-        tmp_path / "run", train={"epochs": 100_000, "gpus_per_node": 2, "checkpoint_minutes": 1e-6}
+        tmp_path / "run",
+        train={"epochs": 100_000, "gpus_per_node": 2, "checkpoint_minutes": 1e-6},
+        ensemble={"retries": 1},
     )
-    killed: list[int] = []
+    killed: set[int] = set()
 
     def kill_one() -> None:
-        ranks = support.processes(f"submitit.core._submit {config.run_dir / 'jobs'}")
-        if len(ranks) == 2 and not killed and (config.member_dir(0) / "last.pt").exists():
-            killed.append(ranks[1])
+        ranks = processes(config)
+        restarts = len(killed)
+        if len(ranks) == 2 and not killed & set(ranks) and progress(config).get("restarts") == restarts:
+            killed.add(ranks[1])
             os.kill(ranks[1], signal.SIGKILL)
 
-    (outcome,) = run_members(config, [0], "local", kill_one)
-    assert killed
+    outcome = run_here(config, kill_one)
+    assert len(killed) == 2
+    assert outcome.lost
     assert outcome.problem is not None
     assert "lost contact with the others" in outcome.problem
     assert "ended without an answer; the end of" in outcome.problem
+    assert (config.run_dir / "logs" / "ensemble.log").read_text().count("submitted again (1 of 1)") == 1
     assert not support.processes(str(config.run_dir / "jobs"))
 
 
-def test_jobs_do_not_outlive_who_waits_for_them(tmp_path: Path) -> None:
+def test_a_process_that_waits_for_a_lost_one_for_ever_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = support.ready_to_train(
+        tmp_path / "run", train={"epochs": 100_000, "gpus_per_node": 2}, ensemble={"retries": 0}
+    )
+    monkeypatch.setattr(jobs, "_INCOMPLETE_S", 1.0)
+    hit: list[int] = []
+
+    def halt_one_and_kill_the_other() -> None:
+        ranks = processes(config)
+        if len(ranks) == 2 and not hit and progress(config):
+            hit.extend(ranks)
+            os.kill(ranks[0], signal.SIGSTOP)
+            os.kill(ranks[1], signal.SIGKILL)
+
+    outcome = run_here(config, halt_one_and_kill_the_other)
+    assert hit
+    assert outcome.lost
+    assert not support.processes(str(config.run_dir / "jobs"))
+
+
+def progress(config: ExperimentConfig) -> dict[str, int]:
+    """Return where member 0 stood at its last checkpoint; nothing before the first one."""
+    try:
+        saved: dict[str, int] = torch.load(config.member_dir(0) / "last.pt", weights_only=True)["progress"]
+    except (OSError, RuntimeError):
+        return {}
+    return saved
+
+
+def test_processes_of_this_machine_do_not_outlive_who_waits_for_them(tmp_path: Path) -> None:
     config = support.ready_to_train(tmp_path / "run", train={"epochs": 100_000})
 
     def interrupt() -> None:
@@ -117,7 +168,7 @@ def test_jobs_do_not_outlive_who_waits_for_them(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_members(config, [0], "local", interrupt)
+        run_here(config, interrupt)
     support.wait_until(lambda: not support.processes(str(config.run_dir / "jobs")), "the end of the job")
     assert not is_trained(config, 0)
 

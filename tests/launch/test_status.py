@@ -15,6 +15,7 @@ from starnet_hpc.augment import augment
 from starnet_hpc.augment.draws import SPLITS
 from starnet_hpc.cli import main
 from starnet_hpc.config import ExperimentConfig
+from starnet_hpc.launch.submissions import Submission, note
 from starnet_hpc.stores import Layout
 from starnet_hpc.stores.markers import marker_path
 from tests.augment.cases import experiment, write_grid
@@ -177,6 +178,18 @@ def test_members_tell_epoch_losses_restarts_and_time_left(
     assert (trained["state"], trained["trained"], trained["left_s"]) == ("complete", True, None)
     date(ready.member_dir(0) / "history.csv", 9000)
     assert "`starnet-hpc ensemble CONFIG` goes on" in told(ready, capsys)["members"]["member 00"]["note"]
+
+
+def test_members_that_are_not_trained_tell_which_slurm_jobs_they_are(
+    ready: ExperimentConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ready.run_dir / "jobs").mkdir()
+    note(ready.run_dir / "jobs", {member: Submission(f"12_{member}", 4, "recipe") for member in (0, 1)})
+    write_history(ready.member_dir(1), HISTORY)
+    (ready.member_dir(1) / "best.pt").touch()
+    found = told(ready, capsys)["members"]
+    assert [(part["state"], part["job"]) for part in found.values()] == [("absent", "12_0"), ("complete", None)]
+    assert found["member 00"]["note"] == "Slurm job 12_0"
 
 
 @pytest.mark.parametrize("lacking", ["not there", "nan"])
