@@ -89,6 +89,20 @@ def test_kernels_know_only_arrays() -> None:
     assert wrong == set()
 
 
+def test_kernels_let_other_threads_of_their_process_run_meanwhile() -> None:
+    """A worker writes one shard while it makes the next; compiled code keeps Python's lock unless it is told not to."""
+    kernels = [
+        (f"{path.name}: {node.name}", ast.unparse(decorator))
+        for path in (PACKAGE / "kernels").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+        for decorator in node.decorator_list
+        if "jit" in ast.unparse(decorator)
+    ]
+    assert len(kernels) > 20
+    assert [name for name, decorator in kernels if "nogil=True" not in decorator] == []
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_files_are_small_enough_to_be_one_room_and_people_are_spoken_to_in_few_places(path: Path) -> None:
     text = path.read_text(encoding="utf-8")

@@ -136,7 +136,7 @@ def _check_rotation(vsini: float, epsilon: float) -> None:
         raise ValueError(f"the limb-darkening coefficient epsilon lies between 0 and 1, got {epsilon}")
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _profile(velocity: _F8, sigma: float, vsini: float, epsilon: float) -> _F8:
     nodes = 16 + int(4.0 * vsini / sigma)
     out = np.zeros(velocity.size)
@@ -154,7 +154,7 @@ def _profile(velocity: _F8, sigma: float, vsini: float, epsilon: float) -> _F8:
     return out / area
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _spline_kernel(sigma: float, vsini: float, epsilon: float, step: float) -> _F4:
     reach = int(np.ceil((vsini + GAUSS_REACH * sigma) / step))
     # Only half of the symmetric profile is evaluated.
@@ -175,7 +175,7 @@ def _spline_kernel(sigma: float, vsini: float, epsilon: float, step: float) -> _
 
 
 # "contract" allows a fused multiply-add, nothing else: the order of the sum is the one written here.
-@njit(cache=True, fastmath={"contract"}, boundscheck=False)
+@njit(cache=True, nogil=True, fastmath={"contract"}, boundscheck=False)
 def _convolve(padded: _F4, taps: _F4, n: int) -> _F4:
     out = np.zeros(-(-n // _BLOCK) * _BLOCK, dtype=np.float32)
     for start in range(0, n, _BLOCK):

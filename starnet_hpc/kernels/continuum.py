@@ -168,7 +168,7 @@ def _segments(wavelength: _F8, segment: float) -> tuple[_I8, _I8]:
     return np.array(first, dtype=np.int64), np.array(last, dtype=np.int64)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _gather(flux: _F4, chosen: _Mask, first: _I8, last: _I8, depth: int) -> tuple[_F4, _I8]:
     """Chosen, finite pixels of each segment [segments, depth], the rest of a row infinite; and their number."""
     table = np.empty((first.size, depth), dtype=np.float32)
@@ -191,7 +191,7 @@ def _gather(flux: _F4, chosen: _Mask, first: _I8, last: _I8, depth: int) -> tupl
     return table, counts
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _clip_levels(table: _F4, counts: _I8, least: _I8, below: float, above: float) -> tuple[_F8, _I8]:
     """Levels of sorted segments, and the number of pixels behind them: rejection only moves two ends inward."""
     levels = np.full(counts.size, np.nan)
@@ -222,7 +222,7 @@ def _clip_levels(table: _F4, counts: _I8, least: _I8, below: float, above: float
 
 
 # "reassoc" lets the sums vectorise: their last bit depends on the width of the processor's vectors.
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
 def _moments(values: _F4, origin: float) -> tuple[float, float]:
     """Sums of the differences from a central value, which cost no digits, and of their squares."""
     total, squares = 0.0, 0.0
@@ -233,7 +233,7 @@ def _moments(values: _F4, origin: float) -> tuple[float, float]:
     return total, squares
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True, nogil=True, fastmath={"contract"})
 def _evaluate(coefficients: _F4, weights: _F4, begin: _I8, low: np.float32, high: np.float32, out: _F4) -> None:
     for piece in range(begin.size - 1):
         a, b, c, d = coefficients[piece : piece + 4]

@@ -62,7 +62,7 @@ def _hermite_weights(u: _Array, step: _Array) -> _Array:
     return np.stack([1.0 - right, right, step * (cube - 2.0 * square + u), step * (cube - square)], axis=1)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _eliminate(step: _Array) -> tuple[_Array, _Array, _Array]:
     """Factors of the tridiagonal system for the slopes at the samples; the end rows say "not-a-knot"."""
     n = step.size + 1
@@ -82,7 +82,7 @@ def _eliminate(step: _Array) -> tuple[_Array, _Array, _Array]:
     return below, inverse, above
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _slopes(y: _Array, step: _Array, below: _Array, inverse: _Array, above: _Array) -> _Array:
     """Slopes at the samples: continuous second derivatives inside, continuous third ones next to the ends."""
     n = y.size
@@ -104,7 +104,7 @@ def _slopes(y: _Array, step: _Array, below: _Array, inverse: _Array, above: _Arr
     return slopes
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _evaluate(y: _Array, slopes: _Array, index: NDArray[np.int32], weights: _Array) -> _Array:
     out = np.empty(index.size)
     for k in range(index.size):

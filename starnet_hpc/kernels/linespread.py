@@ -152,7 +152,7 @@ def _pair(first: _F8, second: _F8) -> _F8:
 
 
 # "contract" allows a fused multiply-add, nothing else: the order of the sum is the one written here.
-@njit(cache=True, fastmath={"contract"}, boundscheck=False)
+@njit(cache=True, nogil=True, fastmath={"contract"}, boundscheck=False)
 def _blend(
     padded: _F4, pad: int, starts: _I8, grid: _F8, doppler: float, lines: _F8, halves: _I8, ends: _I8, taps: _F4
 ) -> _F4:
@@ -179,7 +179,7 @@ def _blend(
     return out
 
 
-@njit(cache=True, fastmath={"contract"}, boundscheck=False)
+@njit(cache=True, nogil=True, fastmath={"contract"}, boundscheck=False)
 def _accumulate(total: _F4, window: _F4, taps: _F4) -> None:
     """Fill total [n] with the sums of taps and what the window [n + taps] holds from there on."""
     total[:] = np.float32(0.0)

@@ -71,7 +71,7 @@ def doppler_steps(vrad: float, ln_step: float) -> float:
     return float(0.5 * (np.log1p(beta) - np.log1p(-beta)) / ln_step)
 
 
-@njit(cache=True, fastmath={"contract"}, boundscheck=False)
+@njit(cache=True, nogil=True, fastmath={"contract"}, boundscheck=False)
 def _antiderivative(coefficients: _F4, positions: _F8, shift: float) -> _F8:
     """Integral [edges] of the spline from grid point 1 to positions inside the grid points 1 and n - 3."""
     cells = coefficients.size - 3
@@ -100,7 +100,7 @@ def _antiderivative(coefficients: _F4, positions: _F8, shift: float) -> _F8:
     return out
 
 
-@njit(cache=True, fastmath={"contract"}, boundscheck=False)
+@njit(cache=True, nogil=True, fastmath={"contract"}, boundscheck=False)
 def _differences(integral: _F8, inverse_widths: _F8, arms: NDArray[np.int64]) -> _F4:
     out = np.empty(inverse_widths.size, dtype=np.float32)
     for arm in range(arms.size - 1):

@@ -72,7 +72,7 @@ def _wide_words(key: Key, rows: NDArray[np.int64], count: int) -> NDArray[np.uin
     return ((words[:, 0::2] << _SHIFT) | words[:, 1::2])[:, :count]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def philox(words: _U4, key0: np.uint32, key1: np.uint32) -> None:
     """Turn counters into random words, in place [4 words, counters]."""
     c0, c1, c2, c3 = words[0], words[1], words[2], words[3]
@@ -89,7 +89,7 @@ def philox(words: _U4, key0: np.uint32, key1: np.uint32) -> None:
         key1 = np.uint32(key1 + _W1)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _fill_normals(key0: np.uint32, key1: np.uint32, row: np.uint64, out: _F4) -> None:
     """Fill `out` (a multiple of 4 * _BLOCK long). No fastmath here: the same bits on every processor."""
     words = np.empty((4, _BLOCK), dtype=np.uint32)
@@ -123,7 +123,7 @@ _ANGLE = np.float32(np.pi / 2.0**31)
 """A quarter of a turn in 2^30 steps."""
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _box_muller(radial: _U4, angular: _U4, cosine: _F4, sine: _F4) -> None:
     """Two normal numbers from two random words; logarithm and sine are polynomials so that the loop vectorises."""
     uniform = np.empty(_BLOCK, dtype=np.float32)

@@ -51,7 +51,7 @@ def rebin(edges: _Array, flux: _Array, bad: NDArray[np.bool_], lower: _Array, up
     return mean, share
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _edge_flux(edges: _Array, flux: _Array) -> _Array:
     """Flux at the edges [n + 1]: the slope of the quartic through five values of the cumulative flux, then limited."""
     n = flux.size
@@ -72,7 +72,7 @@ def _edge_flux(edges: _Array, flux: _Array) -> _Array:
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _inner_slope(edges: _Array, flux: _Array, e: int) -> float:
     """Derivative at `e` of the quartic through the cumulative flux at the five edges around it (eq. 1.6)."""
     w0, w1, w2, w3 = (
@@ -91,7 +91,7 @@ def _inner_slope(edges: _Array, flux: _Array, e: int) -> float:
     return float(f1 + w1 * rise1 + correction / (w0 + w1 + w2 + w3))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _slope(edges: _Array, flux: _Array, e: int, first: int, count: int) -> float:
     """Derivative at edge `e` of the polynomial through the cumulative flux at edges `first` to `first + count`."""
     x = edges[e]
@@ -113,7 +113,7 @@ def _slope(edges: _Array, flux: _Array, e: int, first: int, count: int) -> float
     return slope
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _rebin(
     edges: _Array, flux: _Array, bad: NDArray[np.bool_], at_edge: _Array, lower: _Array, upper: _Array
 ) -> tuple[_Array, _Array]:
@@ -149,7 +149,7 @@ def _rebin(
     return mean, share
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _part(edges: _Array, flux: _Array, at_edge: _Array, k: int, x: float) -> float:
     """Cumulative flux from the lower edge of observed pixel k up to x inside it."""
     # F(t) = width (s0 t + (3 f - 2 s0 - s1) t^2 + (s0 + s1 - 2 f) t^3) for t = 0..1: F(1) = f width, F' = s0 and s1.
@@ -159,7 +159,7 @@ def _part(edges: _Array, flux: _Array, at_edge: _Array, k: int, x: float) -> flo
     return float(width * t * (s0 + t * (3.0 * f - 2.0 * s0 - s1 + t * (s0 + s1 - 2.0 * f))))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _pixel_edges(centres: _Array) -> tuple[_Array, NDArray[np.int64], int]:
     n = centres.size
     edges = np.empty(2 * n)

@@ -110,7 +110,7 @@ class _Arm:
 
 
 # "reassoc" lets the sums vectorise: their last bit depends on the width of the processor's vectors.
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
 def _on_nodes(flux: _F4, chosen: _Mask, place: _F4, begin: _I8) -> tuple[_F8, _F8]:
     """Fluxes and weights as the nodes around them [nodes] stand for them."""
     brought, weight = np.zeros((2, begin.size - 1 + _BASIS.shape[0] - 1))
@@ -142,7 +142,7 @@ def _on_nodes(flux: _F4, chosen: _Mask, place: _F4, begin: _I8) -> tuple[_F8, _F
     return brought, weight
 
 
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
 def _convolved(values: _F8, kernel: _F8) -> _F8:
     reach = kernel.size // 2
     out = np.empty(values.size)
@@ -156,7 +156,7 @@ def _convolved(values: _F8, kernel: _F8) -> _F8:
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _bridged(above: _F8, below: _F8) -> tuple[_F8, _Mask]:
     """The mean at each node [nodes], and whether it has support of its own; straight lines where it has none."""
     supported = below >= _SUPPORT
@@ -176,7 +176,7 @@ def _bridged(above: _F8, below: _F8) -> tuple[_F8, _Mask]:
 
 
 # With NumPy's error model a division needs no look at its divisor first, so that it vectorises.
-@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 def _at_pixels(above: _F8, below: _F8, mean: _F8, supported: _Mask, place: _F4, begin: _I8, out: _F4) -> None:
     for cell in range(begin.size - 1):
         part = slice(begin[cell], begin[cell + 1])
@@ -198,7 +198,7 @@ def _at_pixels(above: _F8, below: _F8, mean: _F8, supported: _Mask, place: _F4, 
                 level[p] = middle + slope * places[p]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _polynomial(nodes: _F8, scale: float) -> _Coefficients:
     """Coefficients of the polynomial through six nodes [6], by power of the place in their cell."""
     c = np.zeros(6)

@@ -30,3 +30,11 @@ def test_any_bits_round_as_numpy_does(bits: np.ndarray) -> None:
     np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
     number = ~np.isnan(expected)
     np.testing.assert_array_equal(found.view(np.uint16)[number], expected.view(np.uint16)[number])
+
+
+def test_halves_are_put_where_they_are_wanted() -> None:
+    x = np.linspace(-2.0, 2.0, 101, dtype=np.float32)
+    table = np.full((3, x.size), 7.0, dtype=np.float16)
+    to_half(x, table[1])
+    np.testing.assert_array_equal(table[1], x.astype(np.float16))
+    assert (table[[0, 2]] == 7.0).all()
