@@ -1,6 +1,6 @@
 """Zarr stores: written by whole shards with markers, read only when complete."""
 
-from starnet_hpc.stores.build import StoreBuild, building, finished, write_shard
+from starnet_hpc.stores.build import StoreBuild, building, checked, finished, write_shard
 from starnet_hpc.stores.bulk import page_aligned
 from starnet_hpc.stores.files import explain_full_disk, only_writer, read_json, write_atomically, write_json
 from starnet_hpc.stores.footprint import Footprint, StorePlan, footprint, forecast
@@ -30,6 +30,7 @@ __all__ = [
     "building",
     "check_columns",
     "check_shards",
+    "checked",
     "discard_damaged",
     "explain_full_disk",
     "finished",

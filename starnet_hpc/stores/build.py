@@ -6,7 +6,7 @@ written anew.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +30,13 @@ from starnet_hpc.stores.files import (
 )
 from starnet_hpc.stores.layout import Layout, create_arrays, shard_file
 from starnet_hpc.stores.markers import is_whole, marker_folder, marker_path, read_marker
-from starnet_hpc.stores.shardfile import digest_rows, write_rows
+from starnet_hpc.stores.shardfile import checksum, digest_of, write_rows
 
 FORMAT_VERSION = 2
 """Of what `open_store` finds; raised when versions of the package would misread each other's. 2: digests by row."""
 
-_EXPONENT_OF_HALF = np.uint16(0x7C00)
-"""All bits of it are set in infinities and NaN."""
+_INFINITY, _NEGATIVE_INFINITY = 0x7C00, 0xFC00
+"""Bits of the infinities in float16; NaN of either sign have larger ones."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,7 @@ def write_shard(
     shard: int,
     flux: NDArray[np.floating[Any]],
     facts: Mapping[str, Any],
+    checksums: Sequence[int] | None = None,
 ) -> str:
     """Write one whole shard at once, then its marker; return the digest of its content.
 
@@ -158,6 +159,7 @@ def write_shard(
         shard: which one.
         flux: [rows of the shard, pixels], of the store's dtype.
         facts: plain values to keep with the marker (bad rows, statistics, columns).
+        checksums: what `checked` has said of each row, if it was asked already.
 
     Raises:
         StarnetError: a row has a flux that is not finite; nothing was written.
@@ -167,12 +169,9 @@ def write_shard(
         raise ValueError(
             f"shard {shard} needs {(len(rows), layout.pixels)} {layout.dtype}, got {flux.shape} {flux.dtype}"
         )
-    finite = np.array([_finite(row).all() for row in flux])  # row by row: each stays in the processor's cache
-    if not finite.all():
-        raise StarnetError(
-            f"{path}, row {rows[int(np.argmin(finite))]}: the flux is not finite, or too large for {layout.dtype}"
-        )
-    digest = digest_rows(flux)
+    if checksums is None:
+        checksums = [checked(path, row, fluxes) for row, fluxes in zip(rows, flux, strict=True)]
+    digest = digest_of(checksums, layout.dtype, layout.pixels)
     file = shard_file(path, shard)
     with explain_full_disk(path):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -182,10 +181,22 @@ def write_shard(
     return digest
 
 
-def _finite(flux: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-    if flux.dtype == np.float16:  # NumPy's own answer takes four times as long
-        return np.asarray((flux.view(np.uint16) & _EXPONENT_OF_HALF) != _EXPONENT_OF_HALF)
-    return np.asarray(np.isfinite(flux))
+def checked(path: Path, row: int, flux: NDArray[np.floating[Any]]) -> int:
+    """Return the checksum of the fluxes [pixels] of one row of the store `path`, best while they are in a cache.
+
+    Raises:
+        StarnetError: one is not finite.
+    """
+    if not _finite(flux):
+        raise StarnetError(f"{path}, row {row}: the flux is not finite, or too large for {flux.dtype}")
+    return checksum(flux)
+
+
+def _finite(flux: NDArray[np.floating[Any]]) -> bool:
+    if flux.dtype == np.float16:  # as whole numbers infinities and NaN are the largest; NumPy takes ten times as long
+        bits = flux.view(np.uint16)
+        return bool(bits.max() < _NEGATIVE_INFINITY and bits.view(np.int16).max() < _INFINITY)
+    return bool(np.isfinite(flux).all())
 
 
 def head(recipe: Mapping[str, Any]) -> dict[str, Any]:

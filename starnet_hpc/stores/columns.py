@@ -32,9 +32,7 @@ def write_columns(group: zarr.Group, columns: Mapping[str, NDArray[Any]]) -> Non
 
 def flush_columns(path: Path) -> None:
     """Flush all files of a store but the fluxes, which are flushed shard by shard."""
-    for entry in path.iterdir():
-        if entry.name != "flux":
-            flush(entry)
+    flush(*(entry for entry in path.iterdir() if entry.name != "flux"))
 
 
 def damaged_columns(group: zarr.Group) -> list[str]:

@@ -7,11 +7,14 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
 from starnet_hpc.errors import RunDirectoryBusyError, StorageFullError
 
+_AT_ONCE = 16
+"""Files that are flushed together."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -46,12 +49,18 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def flush(path: Path) -> None:
-    """Make sure that a file, or all files of a folder, are on the disk and not only in the machine's memory."""
-    for file in [path] if path.is_file() else path.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as opened:
-                os.fsync(opened.fileno())
+def flush(*paths: Path) -> None:
+    """Make sure that files, and all files of folders, are on the disk and not only in the machine's memory."""
+    found = (file for path in paths for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+    # The disk is asked for many at once: one after the other, each waits for an answer of its own.
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for _ in pool.map(_flush_file, found):
+            pass
+
+
+def _flush_file(file: Path) -> None:
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from starnet_hpc.errors import StarnetError
-from starnet_hpc.stores import Layout
+from starnet_hpc.stores import Layout, checked, write_shard
 from tests.stores.cases import LAYOUT, build, fluxes, read
 
 layouts = st.builds(
@@ -120,3 +120,23 @@ def test_a_flux_that_is_not_finite_is_refused_by_row(tmp_path: Path, bad: float)
     with pytest.raises(StarnetError, match=r"train\.zarr, row 21: the flux is not finite"):
         build(tmp_path / "train.zarr", flux=flux)
     assert build(tmp_path / "train.zarr") == [1, 2, 3]
+
+
+def test_of_all_bits_of_a_half_those_of_numbers_pass() -> None:
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    for half in halves[np.isfinite(halves)]:
+        checked(Path("train.zarr"), 0, half.reshape(1))
+    for half in halves[~np.isfinite(halves)]:
+        with pytest.raises(StarnetError, match="not finite"):
+            checked(Path("train.zarr"), 0, half.reshape(1))
+
+
+def test_checksums_that_are_known_already_change_nothing(tmp_path: Path) -> None:
+    flux, facts = fluxes(LAYOUT)[:16], {"shard": 0}
+    digests = []
+    for name, checksums in (("asked", None), ("told", [checked(tmp_path, k, flux[k]) for k in range(16)])):
+        build(tmp_path / f"{name}.zarr", at_most=0)
+        digests.append(write_shard(tmp_path / f"{name}.zarr", LAYOUT, "recipe", 0, flux, facts, checksums))
+    assert digests[0] == digests[1]
+    asked, told = ((tmp_path / f"{name}.zarr" / "flux" / "c" / "0" / "0").read_bytes() for name in ("asked", "told"))
+    assert asked == told
