@@ -2,9 +2,12 @@
 
 import os
 import signal
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from starnet_hpc import parallel
 
 
 def square(key: int) -> int:
@@ -13,6 +16,11 @@ def square(key: int) -> int:
 
 def who(key: int) -> int:
     return os.getpid()
+
+
+def whose_child(key: int) -> tuple[int, int]:
+    """Return who started this process, and its own number."""
+    return os.getppid(), os.getpid()
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,17 @@ class Waiting:
             gate.read()
         (self.notes / f"done-{key}").touch()
         return key
+
+
+_together = threading.Barrier(2)
+
+
+def compute_then_write_together(key: int) -> int:
+    """Return a key once two tasks of this process write at the same time, having computed one after the other."""
+    with parallel.computing():
+        pass
+    _together.wait(timeout=30)
+    return key
 
 
 @dataclass(frozen=True)

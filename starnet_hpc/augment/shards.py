@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from starnet_hpc import parallel
 from starnet_hpc.augment.draws import Draws
 from starnet_hpc.augment.recipe import SpectrumRecipe
 from starnet_hpc.errors import StarnetError, StoreMismatchError
 from starnet_hpc.kernels.half import to_half
-from starnet_hpc.stores import Layout, MappedRows, open_store, page_aligned, write_shard
+from starnet_hpc.stores import Layout, MappedRows, checked, open_store, page_aligned, write_shard
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,19 @@ def make_shard(work: ShardWork) -> int:
     """Compute and write one shard, on whichever worker; return the number of its rows."""
     task = work.task
     rows = task.layout.rows_of(work.shard)
-    # One model a worker process, not one a task: its tables cost more than many spectra.
-    recipe = _shared(task.recipe)
-    templates = _templates(task.grid, task.grid_digest)
     flux = _room(task.layout)[: len(rows)]
+    checksums = []
     low, high = np.inf, -np.inf
-    for k, spectrum in enumerate(normalised(recipe, templates, work.draws)):
-        flux[k], least, most = stored(spectrum, task.layout.dtype, rows[k])
-        low, high = min(low, least), max(high, most)
-    write_shard(
-        task.store, task.layout, task.recipe_digest, work.shard, flux, facts={"flux_min": low, "flux_max": high}
-    )
+    with parallel.computing():
+        # One model a worker process, not one a task: its tables cost more than many spectra.
+        recipe = _shared(task.recipe)
+        templates = _templates(task.grid, task.grid_digest)
+        for k, spectrum in enumerate(normalised(recipe, templates, work.draws)):
+            least, most = store_into(flux[k], spectrum, rows[k])
+            low, high = min(low, least), max(high, most)
+            checksums.append(checked(task.store, rows[k], flux[k]))
+    facts = {"flux_min": low, "flux_max": high}
+    write_shard(task.store, task.layout, task.recipe_digest, work.shard, flux, facts, checksums)
     return len(rows)
 
 
@@ -74,21 +77,25 @@ def normalised(recipe: SpectrumRecipe, templates: MappedRows, draws: Draws) -> I
         yield observed / continuum
 
 
-def stored(flux: NDArray[np.float32], dtype: str, row: int) -> tuple[NDArray[np.floating[Any]], float, float]:
-    """Return the fluxes [pixels] of a row as a store keeps them, and their least and most before they are rounded.
+def store_into(out: NDArray[np.floating[Any]], flux: NDArray[np.float32], row: int) -> tuple[float, float]:
+    """Round the fluxes [pixels] of a row into `out` [pixels]; return their least and most before they are rounded.
 
     Raises:
         StarnetError: the brightest pixel is beyond what the type can hold, or nearly nothing in it.
     """
     least, most = float(flux.min()), float(flux.max())
     brightest = max(most, -least)
-    limits = np.finfo(dtype)
+    limits = np.finfo(out.dtype)
     # A relative step of 2^-11 needs normal numbers: the faintest pixels of interest are a hundredth of the brightest.
     if not 100 * float(limits.smallest_normal) <= brightest <= float(limits.max):
         raise StarnetError(
-            f"row {row}: fluxes up to {brightest:.3g} do not fit into {dtype}; set augment.dtype: float32"
+            f"row {row}: fluxes up to {brightest:.3g} do not fit into {out.dtype}; set augment.dtype: float32"
         )
-    return to_half(flux) if dtype == "float16" else flux, least, most
+    if out.dtype == np.float16:
+        to_half(flux, out)
+    else:
+        out[:] = flux
+    return least, most
 
 
 _rooms = threading.local()

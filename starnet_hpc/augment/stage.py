@@ -10,7 +10,7 @@ from starnet_hpc import parallel
 from starnet_hpc.augment.bias import keep_continuum_bias
 from starnet_hpc.augment.draws import Draws
 from starnet_hpc.augment.examples import keep_examples
-from starnet_hpc.augment.shards import ShardTask, ShardWork, make_shard, normalised, stored
+from starnet_hpc.augment.shards import ShardTask, ShardWork, make_shard, normalised, store_into
 from starnet_hpc.augment.splits import Split, plan_splits, spectrum_recipe
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import CoverageError, InterruptedRunError, ResolutionError, StoreMismatchError
@@ -134,7 +134,7 @@ def _compile_kernels(config: ExperimentConfig, grid: Store, instrument: Instrume
     nothing = np.zeros(1, dtype=np.float32)
     draws = Draws(np.zeros(1, dtype=np.int32), nothing, nothing, nothing, nothing)
     for flux in normalised(spectrum_recipe(config, grid, instrument, "warm-up"), grid.mapped_rows(), draws):
-        stored(flux, config.augment.dtype, 0)
+        store_into(np.empty(flux.size, dtype=config.augment.dtype), flux, 0)
     log.info("kernels: compiled, or found compiled, in %.1f s", time.monotonic() - start)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from starnet_hpc.augment.shards import normalised, stored
+from starnet_hpc.augment.shards import normalised, store_into
 from starnet_hpc.augment.splits import Split, plan_splits
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.instruments import load_instrument
@@ -54,7 +54,8 @@ def _compare(split: Split, store: Store, templates: MappedRows, count: int) -> R
     # Other rows every time: whoever checks often has in the end checked all.
     for row in np.sort(np.random.default_rng().choice(split.layout.rows, size=found.rows, replace=False)).tolist():
         (flux,) = normalised(split.spectra, templates, split.draws.rows(range(row, row + 1)))
-        ours, *_ = stored(flux, split.layout.dtype, row)
+        ours = np.empty(flux.size, dtype=split.layout.dtype)
+        store_into(ours, flux, row)
         theirs = store.read(row, row + 1)[0]
         if np.array_equal(ours, theirs):
             found.identical += 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from starnet_hpc import parallel
 from starnet_hpc.errors import (
     CoverageError,
     EmptyNodeError,
@@ -91,9 +92,10 @@ class Census:
 
     def __call__(self, block: Block) -> list[Entry]:
         """Return an entry for each template of a block; what is wrong with one is noted there, not raised."""
-        reader = reader_for(self.need.grid_format)
-        steps = _StepFinder(self.need)
-        return [_examine(reader, source, self.need, steps) for source in block.sources]
+        with parallel.computing():
+            reader = reader_for(self.need.grid_format)
+            steps = _StepFinder(self.need)
+            return [_examine(reader, source, self.need, steps) for source in block.sources]
 
 
 def usable(entries: Sequence[Entry], *, skip: bool) -> tuple[list[Entry], list[Entry]]:

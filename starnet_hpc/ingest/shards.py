@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from starnet_hpc import parallel
 from starnet_hpc.grids import TemplateSource, reader_for
 from starnet_hpc.kernels.interpolate import CubicSpline
 from starnet_hpc.stores import Layout, write_shard
@@ -35,8 +36,9 @@ class ShardWriter:
 
     def __call__(self, shard: Shard) -> int:
         """Write one shard of `grid.zarr`, and return its number of templates."""
-        flux = interpolated(shard.sources, shard.grid_formats, self.wavelength)
-        facts = {"flux_min": float(flux.min()), "flux_max": float(flux.max())}
+        with parallel.computing():
+            flux = interpolated(shard.sources, shard.grid_formats, self.wavelength)
+            facts = {"flux_min": float(flux.min()), "flux_max": float(flux.max())}
         write_shard(self.path, self.layout, self.recipe_digest, shard.number, flux, facts)
         return len(shard.sources)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from starnet_hpc.augment import augment, simulate_survey
+from starnet_hpc.augment import augment
+from starnet_hpc.augment.simulate import simulate_survey
 from starnet_hpc.config import ExperimentConfig, load_config
 from starnet_hpc.errors import StoreMismatchError
 from starnet_hpc.grids import TemplateSpectrum, write_intrigoss

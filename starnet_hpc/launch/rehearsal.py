@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from starnet_hpc.augment import rehearse
+from starnet_hpc.augment.rehearsal import rehearse
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import GridFormatError
 from starnet_hpc.ingest import FILES_PER_WORKER as TEMPLATES_PER_WORKER

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from starnet_hpc.augment import regenerate as regenerate_rows
+from starnet_hpc.augment.verification import regenerate as regenerate_rows
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import MissingInputError, StoreDamagedError, StoreIncompleteError
 from starnet_hpc.labels import LABELS

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from starnet_hpc import parallel
 from starnet_hpc.config import AugmentConfig, InstrumentConfig
 from starnet_hpc.errors import CoverageError, MissingInputError, ObservationFormatError, ResolutionError
 from starnet_hpc.flags import Flag
@@ -74,6 +75,13 @@ class ShardReduction:
             ObservationFormatError, MissingInputError, CoverageError, ResolutionError: a file cannot be used, and such
                 files are not to be flagged.
         """
+        with parallel.computing():
+            flux, facts, problems = self._reduced(shard)
+        write_shard(self.path, self.layout, self.recipe_digest, shard.number, flux, facts)
+        return ShardSummary(len(shard.paths), tuple(problems))
+
+    def _reduced(self, shard: Shard) -> tuple[NDArray[np.floating[Any]], dict[str, list[Any]], list[str]]:
+        """Return the fluxes [rows, pixels] of a shard, what its marker keeps, and why rows could not be used."""
         flux = np.zeros((len(shard.paths), self.layout.pixels), dtype=self.layout.dtype)
         facts: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
         problems = []
@@ -88,8 +96,7 @@ class ShardReduction:
             facts["remark"].append(remark)
             if row.flags & (Flag.UNREADABLE | Flag.BAD_INPUT):
                 problems.append(remark)
-        write_shard(self.path, self.layout, self.recipe_digest, shard.number, flux, facts)
-        return ShardSummary(len(shard.paths), tuple(problems))
+        return flux, facts, problems
 
     def _row(self, path: Path, snr: float) -> tuple[SurveyRow, str, str]:
         """Return a row, its velocity frame, and what should be said about it."""

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
-import dask.config
-
 from starnet_hpc.interrupts import STOP_SIGNALS
 
 Made = TypeVar("Made")
@@ -36,6 +34,10 @@ DASK_SETTINGS: dict[str, Any] = {
     "distributed.admin.system-monitor.log-length": 60,
     "distributed.diagnostics.computations.max-history": 1,
     "distributed.diagnostics.erred-tasks.max-history": 1,
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.interval": "10s",
+    # ... nor for how promptly its loops go round, fifty times a second: all this takes a share of every core.
+    "distributed.admin.tick.interval": "1s",
     # A worker holds one shard, not data that others wait for: there is nothing to write to disk, and one that is paused
     # for what malloc keeps for its next shard would never go on. Near its share of memory it is ended and the shard
     # tried elsewhere, before the system ends something else for it.
@@ -54,6 +56,9 @@ def as_environment(settings: dict[str, Any]) -> dict[str, str]:
 @contextmanager
 def dask_told() -> Iterator[None]:
     """Apply the settings, and keep Dask's loggers quiet."""
+    import dask.config
+    import distributed  # noqa: F401  # brings defaults, which would be lost with our settings if these came first
+
     logger = logging.getLogger("distributed")
     before = logger.level
     logger.setLevel(SILENT)

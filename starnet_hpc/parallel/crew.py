@@ -8,6 +8,9 @@ from dask.distributed import Client
 
 from starnet_hpc.errors import LauncherError
 
+THREADS = 2
+"""Of a worker, which has one core: a shard goes to the disk while the next one is made (`pool.computing`)."""
+
 
 def no_care(workers: int) -> None:
     """Do nothing: these workers are looked after by Dask itself."""

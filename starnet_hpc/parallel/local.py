@@ -3,17 +3,25 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import dask.config
 from dask.distributed import Client, LocalCluster
 from distributed.system import MEMORY_LIMIT
 
 from starnet_hpc.parallel.conditions import SILENT, started, unsignalled, worker_environment
-from starnet_hpc.parallel.crew import Crew
+from starnet_hpc.parallel.crew import THREADS, Crew
+from starnet_hpc.parallel.forking import begin_forking
 
 
 @contextmanager
-def local_crew(workers: int) -> Iterator[Crew]:
-    """Start so many worker processes here; end them on the way out."""
-    with worker_environment(), _cluster(workers) as cluster, started(lambda: Client(cluster)) as client:
+def local_crew(workers: int, module: str) -> Iterator[Crew]:
+    """Start so many worker processes here, for a task defined in a module; end them on the way out."""
+    method = "forkserver" if begin_forking([module]) else "spawn"
+    with (
+        dask.config.set({"distributed.worker.multiprocessing-method": method}),
+        worker_environment(),
+        _cluster(workers) as cluster,
+        started(lambda: Client(cluster)) as client,
+    ):
         yield Crew(client)
 
 
@@ -23,7 +31,7 @@ def _cluster(workers: int) -> Iterator[LocalCluster]:
         cluster = started(
             lambda: LocalCluster(
                 n_workers=workers,
-                threads_per_worker=1,
+                threads_per_worker=THREADS,
                 processes=True,
                 dashboard_address="127.0.0.1:0",  # None would fight for port 8787 all the same
                 scheduler_kwargs={"dashboard": False},

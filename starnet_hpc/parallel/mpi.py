@@ -16,7 +16,7 @@ from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import LauncherError
 from starnet_hpc.interrupts import STOP_SIGNALS
 from starnet_hpc.parallel.conditions import DASK_SETTINGS, SILENT, WORKER_ENVIRONMENT, started
-from starnet_hpc.parallel.crew import Crew, Patience
+from starnet_hpc.parallel.crew import THREADS, Crew, Patience
 from starnet_hpc.world import announced_ranks, mpi_world
 
 _CLIENT_RANK = 1
@@ -57,6 +57,7 @@ def roles(config: ExperimentConfig) -> Iterator[bool]:
         runs_stage = initialize(
             interface=config.cluster.interface if rank == 0 else None,
             protocol="tls",
+            nthreads=THREADS,
             dashboard=False,
             dashboard_address=":0",
             # Without a nanny nobody ends a worker that takes too much memory; the batch system then ends the job.

@@ -1,20 +1,25 @@
-"""The loop that hands pieces of work to workers, the same whichever kind of scheduler they have."""
+"""The loop that hands pieces of work to workers, the same whichever kind of scheduler they have.
+
+Dask is imported when there are to be workers: it takes as long as hundreds of spectra.
+"""
 
 import os
 import queue
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import chain, islice
-from typing import Any, TypeVar
-
-from dask.distributed import Client, Future
-from distributed.client import FutureCancelledError
-from distributed.scheduler import KilledWorker
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import LauncherError
 from starnet_hpc.parallel.conditions import dask_told
-from starnet_hpc.parallel.crew import Crew
+from starnet_hpc.parallel.forking import begin_forking
+
+if TYPE_CHECKING:
+    from dask.distributed import Client, Future
+
+    from starnet_hpc.parallel.crew import Crew
 
 Key = TypeVar("Key")
 Result = TypeVar("Result")
@@ -22,10 +27,35 @@ Result = TypeVar("Result")
 _LOOK_S = 1.0
 """Where no task has finished for this long, workers that came or went are looked for."""
 
+_core = threading.Lock()
+"""Of this process, if it is a worker."""
+
 
 def available_cores() -> int:
     """Return the number of cores this process may use (a batch job's share, not the machine's)."""
     return len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def computing() -> Iterator[None]:
+    """Hold this worker's core: of the two tasks that it has, one computes while the other reads or writes.
+
+    Tasks do so themselves, since they know what of them is which; what they do outside must be fit for threads.
+    """
+    with _core:
+        yield
+
+
+def expect_workers(config: ExperimentConfig, *, tasks: int, module: str) -> None:
+    """Say early that there will be `workers`, so that their imports are under way while this process has other things.
+
+    Args:
+        config: of the experiment.
+        tasks: pieces of work there are at most.
+        module: where the task is defined.
+    """
+    if config.augment.scheduler == "local" and _count(config, tasks) > 1:
+        begin_forking([module])
 
 
 @contextmanager
@@ -69,7 +99,8 @@ class Pool:
         if not first:
             return
         waiting = chain(first, waiting)
-        if self._config.augment.scheduler == "local" and self._count() == 1:
+        count = _count(self._config, self._tasks, self._worth)
+        if self._config.augment.scheduler == "local" and count == 1:
             for key in waiting:
                 if self._stop():
                     return
@@ -77,28 +108,20 @@ class Pool:
             return
         if self._crew is None:
             self._stack.enter_context(dask_told())
-            self._crew = self._stack.enter_context(self._open())
+            self._crew = self._stack.enter_context(self._open(count, task.__module__))
         yield from _on_workers(self._crew, task, waiting, self._stop)
 
-    def _count(self) -> int:
-        """Return how many workers to start."""
-        settings = self._config.augment
-        if settings.scheduler == "slurm":
-            return min(settings.workers or self._config.cluster.cpus_per_task, self._tasks)
-        default = min(available_cores(), self._worth or available_cores())
-        return min(settings.workers or default, self._tasks)
-
-    def _open(self) -> AbstractContextManager[Crew]:
+    def _open(self, count: int, module: str) -> "AbstractContextManager[Crew]":
         """Return the workers; each kind of scheduler is imported by those who ask for it."""
         scheduler = self._config.augment.scheduler
         if scheduler == "local":
             from starnet_hpc.parallel.local import local_crew
 
-            return local_crew(self._count())
+            return local_crew(count, module)
         if scheduler == "slurm":
             from starnet_hpc.parallel.slurm import slurm_crew
 
-            return slurm_crew(self._config, self._count())
+            return slurm_crew(self._config, count)
         if scheduler == "mpi":
             from starnet_hpc.parallel.mpi import mpi_crew
 
@@ -108,8 +131,17 @@ class Pool:
         return running_crew(scheduler, self._stop)
 
 
+def _count(config: ExperimentConfig, tasks: int, worth: int | None = None) -> int:
+    """Return how many workers to start."""
+    settings = config.augment
+    if settings.scheduler == "slurm":
+        return min(settings.workers or config.cluster.cpus_per_task, tasks)
+    default = min(available_cores(), worth or available_cores())
+    return min(settings.workers or default, tasks)
+
+
 def _on_workers(
-    crew: Crew, task: Callable[[Key], Result], waiting: Iterator[Key], stop: Callable[[], bool]
+    crew: "Crew", task: Callable[[Key], Result], waiting: Iterator[Key], stop: Callable[[], bool]
 ) -> Iterator[tuple[Key, Result]]:
     """Yield results, with one task a worker thread under way.
 
@@ -147,7 +179,7 @@ def _on_workers(
         yield key, result
 
 
-def _threads(client: Client) -> int:
+def _threads(client: "Client") -> int:
     try:
         return sum(client.nthreads().values())
     except (OSError, RuntimeError):
@@ -155,6 +187,9 @@ def _threads(client: Client) -> int:
 
 
 def _result(future: "Future[Any]") -> Any:
+    from distributed.client import FutureCancelledError
+    from distributed.scheduler import KilledWorker
+
     try:
         return future.result()
     except KilledWorker as error:

@@ -27,7 +27,7 @@ from starnet_hpc.parallel.conditions import (
     started,
     unsignalled,
 )
-from starnet_hpc.parallel.crew import Crew, Patience
+from starnet_hpc.parallel.crew import THREADS, Crew, Patience
 
 _ASK_SLURM_EVERY_S = 15.0
 """The queue belongs to everybody: it is not asked more often."""
@@ -171,7 +171,8 @@ def _cluster(config: ExperimentConfig, processes: int, keys: Path, refused: list
         queue=asked.partition,
         account=asked.account,
         walltime=str(asked.time),
-        cores=processes,
+        cores=processes * THREADS,
+        job_cpu=processes,
         processes=processes,
         memory=f"{asked.mem_gb or processes:g}GB",  # without mem_gb it counts for nothing
         job_directives_skip=["--mem="] if asked.mem_gb is None else [],

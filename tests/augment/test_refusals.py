@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from starnet_hpc.augment import augment
-from starnet_hpc.augment.shards import stored
+from starnet_hpc.augment.shards import store_into
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import (
     CoverageError,
@@ -129,7 +129,7 @@ def test_another_grid_is_a_contradiction(tmp_path: Path, ready: ExperimentConfig
 def test_fluxes_beyond_half_precision_are_refused_with_the_remedy(flux: float) -> None:
     """Values of 1e7 would become infinite, and of 1e-9 nothing."""
     with pytest.raises(StarnetError, match=r"row 7: fluxes up to .* float16; set augment\.dtype: float32"):
-        stored(np.full(5, flux, dtype=np.float32), "float16", row=7)
+        store_into(np.empty(5, dtype=np.float16), np.full(5, flux, dtype=np.float32), row=7)
 
 
 @pytest.mark.parametrize("scale", [1e12, 1e-12])

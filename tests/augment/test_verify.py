@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import zarr
 
-from starnet_hpc.augment import augment, regenerate
+from starnet_hpc.augment import augment
+from starnet_hpc.augment.verification import regenerate
 from starnet_hpc.cli import main
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import StoreDamagedError, StoreIncompleteError

@@ -15,7 +15,16 @@ from starnet_hpc.parallel.conditions import started
 from tests import support
 from tests.parallel.cases import each
 from tests.support import free_port, run, wait_until
-from tests.tasks import Fragile, Refusing, Waiting, circumstances, square, who
+from tests.tasks import (
+    Fragile,
+    Refusing,
+    Waiting,
+    circumstances,
+    compute_then_write_together,
+    square,
+    who,
+    whose_child,
+)
 
 
 @pytest.fixture
@@ -69,6 +78,81 @@ def test_the_workers_of_a_pool_stay_for_its_next_tasks() -> None:
     assert second <= first
     assert len(first) == 2
     assert os.getpid() not in first
+
+
+def test_workers_are_forked_from_one_process_that_has_imported_what_they_need(silence: None) -> None:
+    families = [family for _, family in each(whose_child, range(20), workers=2)]
+    parents, children = {parent for parent, _ in families}, {child for _, child in families}
+    assert len(parents) == 1
+    assert len(children) == 2
+    assert os.getpid() not in parents | children
+
+
+def test_where_no_socket_fits_into_the_temporary_folder_workers_start_from_scratch(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    program = """
+from tests.parallel.cases import each
+from tests.tasks import square
+if __name__ == "__main__":
+    assert dict(each(square, range(5), workers=2)) == {key: key * key for key in range(5)}
+"""
+    ended = run("-c", program, TMPDIR=str(folder))
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_of_two_tasks_of_a_worker_one_computes_at_a_time() -> None:
+    order: list[str] = []
+
+    def compute() -> None:
+        with parallel.computing():
+            order.append("second")
+
+    other = threading.Thread(target=compute)
+    with parallel.computing():
+        other.start()
+        other.join(timeout=0.1)
+        order.append("first")
+    other.join()
+    assert order == ["first", "second"]
+
+
+def test_a_worker_with_two_threads_writes_what_is_ready_while_it_computes() -> None:
+    from dask.distributed import LocalCluster
+
+    cluster = LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0", silence_logs=60)
+    with cluster:
+        keys = dict(each(compute_then_write_together, range(6), scheduler=cluster.scheduler_address))
+    assert keys == {key: key for key in range(6)}
+
+
+def test_dask_is_not_imported_where_there_is_one_worker() -> None:
+    program = """
+import sys
+from tests.parallel.cases import each
+from tests.tasks import square
+assert len(list(each(square, range(5), workers=1))) == 5
+raise SystemExit(sorted({"dask", "distributed"} & set(sys.modules)) or "neither")
+"""
+    assert run("-c", program).stderr == "neither\n"
+
+
+def test_workers_are_expected_only_where_some_will_be_started_here(tmp_path: Path) -> None:
+    program = """
+from multiprocessing import forkserver
+from pathlib import Path
+from starnet_hpc import parallel
+from tests import support
+def expected(tasks, **augment):
+    parallel.expect_workers(support.experiment(Path("unused"), augment=augment), tasks=tasks, module="tests.tasks")
+    return forkserver._forkserver._forkserver_pid is not None
+assert not expected(9, workers=1)
+assert not expected(1, workers=2)
+assert not expected(9, workers=2, scheduler="tcp://127.0.0.1:1")
+assert expected(9, workers=2)
+"""
+    ended = run("-c", program)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_keys_are_taken_when_a_worker_is_free_for_them(dask_scheduler: str) -> None:
