@@ -32,6 +32,8 @@ LOW, HIGH = np.array([4000.0, -2.0, -100.0]), np.array([7000.0, 0.5, 100.0])
 LINES = (5151.5, 5153.0, 5155.5)
 PIXELS = 224
 SPEED_OF_LIGHT_KMS = 299_792.458
+PATIENCE_S = 240.0
+"""A command that takes longer hangs. Where ten processes share a core, torch alone takes a minute to start."""
 FOREIGN = ("PMI_", "PMIX_", "OMPI_", "SLURM_", "SUBMITIT_", "MASTER_")
 """Beginnings of variables with which launchers announce ranks to their children."""
 
@@ -209,7 +211,7 @@ def start(*words: str | Path, **changes: str) -> subprocess.Popen[str]:
     )
 
 
-def run(*words: str | Path, limit_s: float = 60.0, **changes: str) -> subprocess.CompletedProcess[str]:
+def run(*words: str | Path, limit_s: float = PATIENCE_S, **changes: str) -> subprocess.CompletedProcess[str]:
     """Run `python WORDS...` to its end, whatever its exit code."""
     return subprocess.run(
         [sys.executable, *map(str, words)],
@@ -229,7 +231,7 @@ def start_ranks(count: int, *words: str | Path, port: int, **changes: str) -> li
     return [start(*words, **common, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(count)]
 
 
-def finish(processes: Sequence[subprocess.Popen[str]], limit_s: float = 60.0) -> list[tuple[int, str]]:
+def finish(processes: Sequence[subprocess.Popen[str]], limit_s: float = PATIENCE_S) -> list[tuple[int, str]]:
     """Return exit code and standard error of each process when all have ended; none outlives this call."""
     end = time.monotonic() + limit_s
     try:

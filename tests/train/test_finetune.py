@@ -134,7 +134,7 @@ def test_training_with_everything_that_was_killed_goes_on_to_the_same_weights(
     whole = train(tuned(tmp_path / "whole", members(source), train=settings))
     config = tuned(tmp_path / "run", members(source), train=settings)
     hit = Path(__file__).parent / "hit.py"
-    done = support.run(hit, config.run_dir / "config.yaml", str(STEPS + 5), "SIGKILL", limit_s=180)
+    done = support.run(hit, config.run_dir / "config.yaml", str(STEPS + 5), "SIGKILL")
     assert done.returncode == -signal.SIGKILL
     progress = torch.load(config.member_dir(0) / "last.pt", weights_only=True)["progress"]
     assert (progress["epoch"], progress["step"]) == (1, 5)

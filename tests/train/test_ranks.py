@@ -134,18 +134,19 @@ def test_a_process_that_is_killed_takes_the_others_down_and_a_rerun_ends_with_th
     tmp_path: Path, undisturbed: Path
 ) -> None:
     config = ready(tmp_path / "run")
-    check_loss(support.finish(started(config, str(STEPS + 3), "SIGKILL", rank=1), limit_s=60), killed=1)
+    check_loss(support.finish(started(config, str(STEPS + 3), "SIGKILL", rank=1)), killed=1)
     assert torch.load(config.member_dir(0) / "last.pt", weights_only=True)["progress"]["epoch"] == 1
     assert [code for code, _ in support.finish(started(config))] == [0] * WORLD
     assert support.same_weights(best(config), undisturbed)
 
 
 def test_the_others_speak_if_the_first_process_is_killed(tmp_path: Path) -> None:
-    check_loss(support.finish(started(ready(tmp_path / "run"), "3", "SIGKILL"), limit_s=60), killed=0)
+    check_loss(support.finish(started(ready(tmp_path / "run"), "3", "SIGKILL")), killed=0)
 
 
 def check_loss(ended: list[tuple[int, str]], killed: int) -> None:
-    """The processes that were not killed ended with one message each and no traceback."""
+    """The processes that were not killed ended with one message each and no traceback, long before torch gives up."""
+    assert ranks._PATIENCE.total_seconds() > 2 * support.PATIENCE_S
     assert ended[killed][0] == -signal.SIGKILL
     for rank in {0, 1, 2} - {killed}:
         code, told = ended[rank]
