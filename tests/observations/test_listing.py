@@ -1,5 +1,6 @@
 """Manifests: three kinds of file, one listing; what is wrong in them is named by row and column."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -202,8 +203,15 @@ def test_files_are_listed_without_a_look_at_each(tmp_path: Path, monkeypatch: py
     """The folder's own records say what is a file; a call for each of 100,000 takes minutes on a shared file system."""
     for number in range(500):
         (tmp_path / f"{number:05d}.fits").touch()
-    looks: list[object] = []
-    monkeypatch.setattr("os.stat", lambda *words, **more: looks.append(words))
+    looks: list[str] = []
+    real = os.stat
+
+    def noted(path: object, **more: Any) -> os.stat_result:
+        if str(path).endswith(".fits"):  # threads of other tests may look at files of theirs meanwhile
+            looks.append(str(path))
+        return real(path, **more)  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr("os.stat", noted)
     listing = listing_of(SurveyConfig(path=tmp_path))
     monkeypatch.undo()
     assert len(listing) == 500
