@@ -125,12 +125,12 @@ def _train(config: ExperimentConfig, member: int, ranks: Ranks, log: StageLog, s
             return
         if remark := selection.remark(config.augment.vrad_max):
             log.warning("%s", remark)
-        log.info("member %d: processes %d, threads of each %d", member, ranks.world, torch.get_num_threads())
         # Measured by all before any of them fills it.
         room = ranks.agree(lambda: measured_room(ranks.device, ranks.local_world))
         trainer, trained_on = ranks.agree(
             lambda: _trainer(config, ranks, *stores, member, room, log, goes_on=found is not None)
         )
+        log.info("member %d: processes %d, threads of each %d", member, ranks.world, torch.get_num_threads())
         trainer.span_ranks()
         ranks.agree(lambda: record_source(config.train.init_from, member, folder) if ranks.first else None)
         if found:

@@ -175,6 +175,7 @@ def test_the_network_that_spans_processes_is_gone_before_their_group_is(
     monkeypatch.setattr(ranks, "_join", lambda *_: None)
     monkeypatch.setattr(ranks.dist, "destroy_process_group", lambda: gone.append(networks[0]() is None))
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
 
     def fail() -> None:
         network = torch.nn.Linear(1, 1)

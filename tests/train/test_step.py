@@ -33,7 +33,7 @@ def stepper(**train: Any) -> Stepper:
     torch.manual_seed(5)
     network = build_network(NetworkConfig(channels=(4,), dense=8), PIXELS, LABELS)
     mask = PixelMask(5, 0, torch.zeros(PIXELS, dtype=torch.bool), 0.1)
-    return Stepper(network, TrainConfig(**train), Ranks(0, 1, 1, CPU), mask, clock_of(CPU))
+    return Stepper(network, TrainConfig(**train), Ranks(0, 1, 1, 1, CPU), mask, clock_of(CPU))
 
 
 def batch() -> Batch:
