@@ -110,6 +110,8 @@ def test_a_requeued_job_starts_again_and_finds_what_it_wrote(slurm: Slurm, tmp_p
 
 
 def test_an_urgent_job_evicts_one_that_checkpoints_and_resumes(slurm: Slurm, tmp_path: Path) -> None:
+    # slurmctld knows settings by the second in which it read them: others that were tried in that second would stay.
+    slurm.run("scontrol", "reconfigure")
     begun = tmp_path / "begun"
     begun.mkdir()
     ranks = len(slurm.nodes)
