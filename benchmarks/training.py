@@ -14,7 +14,6 @@ run. No step can be faster than the larger one.
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.input import measured
 from starnet_hpc.config import NetworkConfig, TrainConfig
 from starnet_hpc.networks import build_network
 from starnet_hpc.train.clock import clock_of
@@ -218,13 +218,6 @@ def spectra(pixels: int) -> tuple[Tensor, Tensor]:
     """Return made-up spectra [rows, pixels] as stores keep them, and labels."""
     flux = torch.normal(1.0, 0.05, (ROWS, pixels), generator=torch.Generator().manual_seed(1))
     return flux.half(), torch.randn((ROWS, LABELS), generator=torch.Generator().manual_seed(2))
-
-
-def measured(work: Callable[[int], object], turn: int) -> tuple[float, float]:
-    """Return wall and CPU time of all threads [s]."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    work(turn)
-    return time.perf_counter() - wall, time.process_time() - cpu
 
 
 if __name__ == "__main__":

@@ -59,10 +59,9 @@ def grown(
         others: test spectra of other grids, by name.
         ranges: trained range of each label, in its unit.
     """
-    rows: list[Row] = []
     whole = np.ones(len(own.sample), dtype=bool)
     compared = {label: _measured(own.sample, label, whole) for label in own.sample.labels}
-    rows += [{"grid": "this run's", "where": OWN, **row} for row in compared.values()]
+    rows: list[Row] = [{"grid": "this run's", "where": OWN, **row} for row in compared.values()]
     for grid, test in others.items():
         for where, chosen in _parts(test.sample, ranges):
             for label in test.sample.labels:

@@ -22,8 +22,6 @@ _LOOK_EVERY = {"cuda": 16}
 """Steps after which a device is asked what came out. A GPU that was asked idles until it hears of the next step; a CPU
 answers for nothing."""
 _REDUCED = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
 _MOST_LEFT_OUT = 25
 """Steps one after the other that may be left out: each halves the scale, which begins at 65,536 and ends at 0.002."""
 
