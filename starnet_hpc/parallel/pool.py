@@ -27,6 +27,9 @@ Result = TypeVar("Result")
 _LOOK_S = 1.0
 """Where no task has finished for this long, workers that came or went are looked for."""
 
+_FETCH_S = 5.0
+"""A result that has not come by then may be lost with its worker, and wait for another one to make it again."""
+
 _core = threading.Lock()
 """Of this process, if it is a worker."""
 
@@ -109,7 +112,7 @@ class Pool:
         if self._crew is None:
             self._stack.enter_context(dask_told())
             self._crew = self._stack.enter_context(self._open(count, task.__module__))
-        yield from _on_workers(self._crew, task, waiting, self._stop)
+        yield from on_workers(self._crew, task, waiting, self._stop)
 
     def _open(self, count: int, module: str) -> "AbstractContextManager[Crew]":
         """Return the workers; each kind of scheduler is imported by those who ask for it."""
@@ -140,7 +143,7 @@ def _count(config: ExperimentConfig, tasks: int, worth: int | None = None) -> in
     return min(settings.workers or default, tasks)
 
 
-def _on_workers(
+def on_workers(
     crew: "Crew", task: Callable[[Key], Result], waiting: Iterator[Key], stop: Callable[[], bool]
 ) -> Iterator[tuple[Key, Result]]:
     """Yield results, with one task a worker thread under way.
@@ -173,7 +176,8 @@ def _on_workers(
             if not fill() and stop():
                 return  # nobody is left to finish what was under way
             continue
-        key, result = key_of.pop(future), _result(future)
+        result = _result(future, fill)
+        key = key_of.pop(future)
         future.release()
         fill()
         yield key, result
@@ -186,12 +190,23 @@ def _threads(client: "Client") -> int:
         raise _gone() from None
 
 
-def _result(future: "Future[Any]") -> Any:
+def _result(future: "Future[Any]", care: Callable[[], object]) -> Any:
+    """Return the result of a task that has finished, or raise what it raised.
+
+    A worker that is lost before its result is fetched takes the result with it: the task runs again, for which there
+    may have to be another worker first.
+    """
     from distributed.client import FutureCancelledError
     from distributed.scheduler import KilledWorker
 
     try:
-        return future.result()
+        while True:
+            try:
+                return future.result(timeout=_FETCH_S)
+            except TimeoutError:
+                if future.status == "error":  # perhaps the error is the task's own
+                    return future.result()
+            care()
     except KilledWorker as error:
         host = error.last_worker.address.partition("://")[2].rpartition(":")[0]
         raise LauncherError(

@@ -2,16 +2,20 @@
 
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dask.distributed import Client, LocalCluster
 
 from starnet_hpc import parallel
 from starnet_hpc.errors import LauncherError
 from starnet_hpc.parallel import running
 from starnet_hpc.parallel.conditions import started
+from starnet_hpc.parallel.crew import Crew
+from starnet_hpc.parallel.pool import on_workers
 from tests import support
 from tests.parallel.cases import each
 from tests.support import free_port, run, wait_until
@@ -21,6 +25,7 @@ from tests.tasks import (
     Waiting,
     circumstances,
     compute_then_write_together,
+    lost_once,
     square,
     who,
     whose_child,
@@ -197,6 +202,28 @@ def test_a_worker_that_is_killed_in_the_middle_is_replaced_and_its_task_done_aga
 ) -> None:
     assert dict(each(Fragile(2, tmp_path), range(6), workers=2)) == {key: key for key in range(6)}
     assert (tmp_path / "2").read_text() == "begun\nbegun\n"
+
+
+def test_a_result_that_is_lost_with_its_worker_is_made_again_by_the_one_that_replaces_it(tmp_path: Path) -> None:
+    # The only worker dies while it sends a result, of which nothing waits but the fetch; only `care` brings another.
+    started: list[subprocess.Popen[str]] = []
+    with (
+        LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=60) as cluster,
+        Client(cluster) as client,
+    ):
+
+        def care(workers: int) -> None:
+            if not workers and all(process.poll() is not None for process in started):
+                words = ("-m", "distributed.cli.dask_worker", cluster.scheduler_address, "--no-nanny", "--nthreads=1")
+                started.append(support.start(*words))
+
+        notes = [tmp_path / name for name in "abc"]
+        for other in notes[1:]:
+            other.touch()
+        told = dict(on_workers(Crew(client, care), lost_once, iter(notes), lambda: False))
+    assert told == {note: note.name for note in notes}
+    assert len(started) == 2
+    support.finish(started)
 
 
 def test_work_that_kills_every_worker_is_given_up_with_advice(tmp_path: Path) -> None:

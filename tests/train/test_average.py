@@ -57,14 +57,14 @@ def test_an_average_is_steadier_than_what_it_averages(tmp_path: Path) -> None:
     # A learning rate that stays high leaves weights that jump about; the steps are the same in both trainings.
     losses = []
     for name, ema in (("without", None), ("with", 0.95)):
-        changes = {"epochs": 8, "schedule": "constant", "learning_rate": 1e-2, "ema": ema}
+        changes = {"epochs": 20, "schedule": "constant", "learning_rate": 1e-2, "ema": ema}
         config = support.ready_to_train(tmp_path / name, rows=256, train=changes)
         train(config)
         losses.append([(row["train_loss"], row["valid_loss"]) for row in history(config)])
     (steps, alone), (same_steps, averaged) = (zip(*rows, strict=True) for rows in losses)
     assert steps == same_steps
-    assert min(averaged) < min(alone) - 0.1
-    assert np.abs(np.diff(averaged[3:])).max() < np.abs(np.diff(alone[3:])).max()
+    assert np.mean(averaged[10:]) < np.mean(alone[10:]) - 0.1
+    assert np.std(averaged[10:]) < np.std(alone[10:])
 
 
 def test_averaged_training_that_was_interrupted_goes_on_to_the_same_weights(tmp_path: Path) -> None:
