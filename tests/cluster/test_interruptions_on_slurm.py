@@ -19,7 +19,7 @@ from starnet_hpc.launch.ensemble import train_ensemble
 from starnet_hpc.launch.submissions import noted
 from starnet_hpc.train import is_trained
 from tests import support
-from tests.cluster.slurm_harness import Slurm
+from tests.cluster.slurm_harness import Slurm, SlurmError
 from tests.cluster.training import (
     PATIENCE_S,
     Rank,
@@ -57,6 +57,10 @@ def requeue(slurm: Slurm, everyone: list[Rank]) -> None:
     slurm.run("scontrol", "requeue", only_job(slurm))
 
 
+def state_of(slurm: Slurm, node: str) -> str:
+    return slurm.run("sinfo", "--noheader", f"--nodes={node}", "--format=%T").stdout
+
+
 def node_failure(slurm: Slurm, everyone: list[Rank]) -> None:
     node = everyone[-1].node
     slurm.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
@@ -64,7 +68,9 @@ def node_failure(slurm: Slurm, everyone: list[Rank]) -> None:
         if rank.node == node:
             with suppress(ProcessLookupError):
                 os.kill(rank.pid, signal.SIGKILL)
-    slurm.run("scontrol", "update", f"nodename={node}", "state=resume")
+    with suppress(SlurmError):  # it has reported to the controller meanwhile, which has taken it back by itself
+        slurm.run("scontrol", "update", f"nodename={node}", "state=resume")
+    support.wait_until(lambda: "down" not in state_of(slurm, node), f"the return of {node}", limit_s=PATIENCE_S)
 
 
 def time_limit(slurm: Slurm, everyone: list[Rank]) -> None:
