@@ -10,8 +10,8 @@ Gather = Callable[[Tensor], Tensor]
 """From a process's own tensor to those [processes, ...] of all of them; not differentiable."""
 
 
-class BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of [batch, channels, pixels].
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation of [batch, channels, 1, pixels] (`networks/layout.py`).
 
     Where `gather` is set, statistics are taken over all processes, and a step of several processes equals the step of
     one process with the whole batch; torch's own SyncBatchNorm does not run on CPUs. All processes must have batches of
@@ -26,7 +26,7 @@ class BatchNorm(nn.BatchNorm1d):
         # In float32 whatever the layers around compute in, and never as the mean square minus the squared mean: that
         # difference can come out negative.
         with torch.no_grad():
-            own = torch.stack(torch.var_mean(x.float(), dim=(0, 2), correction=0))
+            own = torch.stack(torch.var_mean(x.float(), dim=(0, 2, 3), correction=0))
             variances, means = self.gather(own).unbind(1)
             mean = means.mean(dim=0)
             variance = variances.mean(dim=0) + (means - mean).square().mean(dim=0)
@@ -57,6 +57,7 @@ class _SpanningNorm(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, eps: float, gather: Gather
     ) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
         ctx.save_for_backward(x, weight, mean, torch.rsqrt(variance + eps))
         ctx.gather, ctx.eps = gather, eps
         return nn.functional.batch_norm(x, mean, variance, weight, bias, training=False, eps=eps)
@@ -65,8 +66,9 @@ class _SpanningNorm(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, inverse = ctx.saved_tensors
         # The fused kernel takes the batch for all there is: it centres the gradient with this process's own averages.
+        gradient = gradients[0].contiguous(memory_format=torch.channels_last)
         own_x, own_weight, own_bias = torch.ops.aten.native_batch_norm_backward(
-            gradients[0].contiguous(), x, weight, None, None, mean, inverse, True, ctx.eps, [True, True, True]
+            gradient, x, weight, None, None, mean, inverse, True, ctx.eps, [True, True, True]
         )
         count = x.numel() // x.shape[1]
         own = torch.stack([own_bias, own_weight]) / count
@@ -74,7 +76,8 @@ class _SpanningNorm(torch.autograd.Function):
         # What the averages over all processes would have taken away differs from that by a straight line in x.
         scale = weight * inverse
         slope = slope * inverse
-        change = own_x.addcmul_(x, (scale * slope)[:, None]).add_((scale * (shift - mean * slope))[:, None])
+        line = torch.stack([scale * slope, scale * (shift - mean * slope)])[:, :, None, None]
+        change = own_x.addcmul_(x, line[0]).add_(line[1])
         return change, own_weight, own_bias, None, None, None, None
 
 

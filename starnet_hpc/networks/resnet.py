@@ -6,6 +6,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from starnet_hpc.networks.heads import Prediction
+from starnet_hpc.networks.layout import Convolution
 from starnet_hpc.networks.normalisation import BatchNorm
 from starnet_hpc.networks.view import View
 
@@ -25,12 +26,12 @@ class ResNet(nn.Module):
         self.view = view
         # Layers whose output goes into a normalisation have no biases: it would take them away again, and their
         # gradients would be rounding errors.
-        self.stem = nn.Conv1d(
+        self.stem = Convolution(
             view.channels, _STEM, _STEM_LENGTH, stride=_STEM_STRIDE, padding=_STEM_LENGTH // 2, bias=False
         )
         widths = [_STEM, *channels]
         self.stages = nn.Sequential(*(_Stage(a, b) for a, b in pairwise(widths)))
-        self.squeeze = nn.Sequential(BatchNorm(widths[-1]), nn.ReLU(), nn.Conv1d(widths[-1], _SQUEEZE, 1), nn.ReLU())
+        self.squeeze = nn.Sequential(BatchNorm(widths[-1]), nn.ReLU(), Convolution(widths[-1], _SQUEEZE, 1), nn.ReLU())
         length = view.pixels // _STEM_STRIDE + 1
         for _ in channels:
             length = -(-length // 2)
@@ -39,7 +40,8 @@ class ResNet(nn.Module):
 
     def forward(self, flux: Tensor) -> Prediction:
         """Return what normalised flux [batch, pixels], which is 0 where masked, says of the labels."""
-        prediction: Prediction = self.head(self.dense(self.squeeze(self.stages(self.stem(self.view(flux))))))
+        image = self.view(flux)[:, :, None, :]
+        prediction: Prediction = self.head(self.dense(self.squeeze(self.stages(self.stem(image)))))
         return prediction
 
 
@@ -62,5 +64,5 @@ class _Stage(nn.Module):
 
 
 def _convolution(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:
-    convolution = nn.Conv1d(channels_in, channels_out, 5, stride=stride, padding=2, bias=False)
+    convolution = Convolution(channels_in, channels_out, 5, stride=stride, padding=2, bias=False)
     return nn.Sequential(BatchNorm(channels_in), nn.ReLU(), convolution)

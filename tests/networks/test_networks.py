@@ -79,14 +79,14 @@ def test_a_masked_pixel_of_the_residual_network_counts_as_continuum_not_as_a_bla
 
 def _together(parts: tuple[torch.Tensor, ...], norm: BatchNorm) -> list[torch.Tensor]:
     """Normalise the parts as processes would that know each other's statistics."""
-    known = torch.stack([torch.stack(torch.var_mean(p.float(), dim=(0, 2), correction=0)) for p in parts])
+    known = torch.stack([torch.stack(torch.var_mean(p.float(), dim=(0, 2, 3), correction=0)) for p in parts])
     span_ranks(norm, lambda own: known)
     return [norm(part) for part in parts]
 
 
 def test_batch_statistics_over_processes_are_those_of_the_whole_batch() -> None:
     # A mean a hundred times the scatter: squares minus squared means would lose four of float32's seven digits.
-    x = 100.0 + torch.randn(8, 3, 50, generator=torch.Generator().manual_seed(1))
+    x = 100.0 + torch.randn(8, 3, 1, 50, generator=torch.Generator().manual_seed(1))
     alone, shared = BatchNorm(3), BatchNorm(3)
     expected = alone(x)
     got = torch.cat(_together(x.chunk(2), shared)[:1] + _together(x.chunk(2), BatchNorm(3))[1:])
@@ -100,7 +100,7 @@ def test_batch_statistics_over_processes_are_those_of_the_whole_batch() -> None:
 
 def test_batch_statistics_over_processes_are_finite_for_16_bit_activations() -> None:
     # As 16-bit sums, the mean square minus the squared mean of these is negative, and its root not a number.
-    x = (30.0 + 0.1 * torch.randn(8, 3, 50)).bfloat16()
+    x = (30.0 + 0.1 * torch.randn(8, 3, 1, 50)).bfloat16()
     for part in _together(x.chunk(2), BatchNorm(3)):
         assert part.dtype == torch.bfloat16
         assert bool(part.isfinite().all())
@@ -109,5 +109,5 @@ def test_batch_statistics_over_processes_are_finite_for_16_bit_activations() -> 
 def test_a_predicting_network_asks_no_other_process_for_statistics() -> None:
     norm = BatchNorm(3)
     span_ranks(norm, lambda own: pytest.fail("asked"))
-    x = torch.randn(2, 3, 10)
+    x = torch.randn(2, 3, 1, 10)
     assert torch.equal(norm.eval()(x), BatchNorm(3).eval()(x))
