@@ -1,6 +1,5 @@
 """Workers that mpiexec or srun started, through dask-mpi: rank 0 schedules, rank 1 runs the stage, others work."""
 
-import ctypes
 import logging
 import os
 import signal
@@ -12,6 +11,7 @@ import dask.config
 from dask.distributed import Client, Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 
+from starnet_hpc.allocation import set_thresholds
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import LauncherError
 from starnet_hpc.interrupts import STOP_SIGNALS
@@ -22,8 +22,6 @@ from starnet_hpc.world import announced_ranks, mpi_world
 _CLIENT_RANK = 1
 _FEWEST = 3
 _NO_WORKER_S = 300
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""Of mallopt(3)."""
 
 _client: Client | None = None
 """Of the rank that runs the stage; its end is the end of the other ranks."""
@@ -118,10 +116,7 @@ def _become_a_worker() -> None:
         signal.signal(number, signal.SIG_IGN)
     os.environ.update(WORKER_ENVIRONMENT)
     # malloc has read its environment when this process began.
-    libc = ctypes.CDLL(None)
-    with suppress(AttributeError):  # another C library
-        libc.mallopt(_M_TRIM_THRESHOLD, int(WORKER_ENVIRONMENT["MALLOC_TRIM_THRESHOLD_"]))
-        libc.mallopt(_M_MMAP_THRESHOLD, int(WORKER_ENVIRONMENT["MALLOC_MMAP_THRESHOLD_"]))
+    set_thresholds(*(int(WORKER_ENVIRONMENT[f"MALLOC_{name}_THRESHOLD_"]) for name in ("TRIM", "MMAP")))
 
 
 def _certificates(world: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from starnet_hpc import provenance
+from starnet_hpc.allocation import keep_freed_memory
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import ConfigError, InterruptedRunError, StoreMismatchError, TrainingError
 from starnet_hpc.instruments import Selection, load_instrument, select_pixels
@@ -119,6 +120,8 @@ def _train(config: ExperimentConfig, member: int, ranks: Ranks, log: StageLog, s
                 TrainingError(f"{folder}: not all processes see the same last.pt; run the same command again")
             )
         torch.set_num_threads(config.train.threads or ranks.cores)
+        if ranks.device.type == "cpu":
+            keep_freed_memory()  # each step's activations are the last one's again
         if found and found[0].finished:
             _publish(config, *stores, member, ranks, log)
             log.info("member %d: trained already (%d epochs)", member, found[0].epoch)
