@@ -1,6 +1,7 @@
 """A training step of ours against a plain PyTorch loop with the same network, and both against the machine's limits.
 
     python -m benchmarks.training [--network starnet resnet] [--pixels 39436] [--batch 64] [--threads 2] [--turns 7]
+                                  [--device cuda]
 
 Ours is what `starnet-hpc train` does with spectra in memory: float16 rows gathered into a batch, pixels zeroed by key,
 the network, the loss, clipping, fused Adam. The plain loop is what anybody would write first: float32 rows in one
@@ -33,6 +34,8 @@ from starnet_hpc.train.ranks import Ranks
 from starnet_hpc.train.step import Stepper
 
 ROWS, LABELS, ZEROED = 1024, 6, 0.1
+STEPS = {"cpu": 1, "cuda": 32}
+"""Of a turn: a GPU that is asked for each step's outcome idles, and the trainer does not ask."""
 PASSES = 11
 """A step's passes over as many bytes as the weights have: they are read forward and backward, their gradient is written
 and read for its norm and by Adam, which reads and writes two moments and the weights. Activations are not counted."""
@@ -45,35 +48,36 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64, help="spectra a step (default 64)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=7, help="how often each takes a step (default 7)")
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"), help="cpu (default) or cuda")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    operations, copied = product_rate(), copy_rate()
+    operations, copied = rates(options.device)
     print(
-        f"{options.threads} threads: products {operations / 1e9:.0f} GFLOP/s, copies {copied / 1e9:.1f} GB/s; "
-        f"{options.pixels} pixels, batches of {options.batch}\n"
+        f"{options.device}, {options.threads} threads: products {operations / 1e9:.0f} GFLOP/s, "
+        f"copies {copied / 1e9:.1f} GB/s; {options.pixels} pixels, batches of {options.batch}\n"
     )
     print("| network | plain, s (CPU) | ours, s (CPU) | plain / ours, by turns | operations, s | bytes, s | share |")
     print("|---|---|---|---|---|---|---|")
     for kind in options.network:
         torch.manual_seed(1)
-        network = build_network(NetworkConfig(kind=kind), options.pixels, LABELS)
-        twin = PLAIN[kind](options.pixels)
+        network = build_network(NetworkConfig(kind=kind), options.pixels, LABELS).to(options.device)
+        twin = PLAIN[kind](options.pixels).to(options.device)
         copy_weights(network, twin)
         compare(network, twin, options.pixels)
         flops = step_operations(twin, options.pixels, options.batch)
         size = 4 * sum(weight.numel() for weight in network.parameters())
         works = {
-            "plain": plain_loop(twin, options.pixels, options.batch),
-            "ours": ours(network, options.pixels, options.batch),
+            "plain": plain_loop(twin, options.pixels, options.batch, options.device),
+            "ours": ours(network, options.pixels, options.batch, options.device),
         }
         walls: dict[str, list[float]] = {name: [] for name in works}
         cpus: dict[str, list[float]] = {name: [] for name in works}
         for turn in range(options.turns + 1):
             for name, work in works.items():
-                wall, cpu = measured(work, turn)
+                wall, cpu = measured(several, work, turn, options.device)
                 if turn:  # the first one allocates and compiles
-                    walls[name].append(wall)
-                    cpus[name].append(cpu)
+                    walls[name].append(wall / STEPS[options.device.type])
+                    cpus[name].append(cpu / STEPS[options.device.type])
         ratios = [a / b for a, b in zip(walls["plain"], walls["ours"], strict=True)]
         cells = [f"{statistics.median(walls[name]):.3f} ({statistics.median(cpus[name]):.3f})" for name in works]
         cells.append(f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
@@ -83,25 +87,34 @@ def main() -> None:
         print(f"| {kind}, {size / 4e6:.1f} M weights | {' | '.join(cells)} |", flush=True)
 
 
+def several(work: Callable[[int], None], turn: int, device: torch.device) -> None:
+    """Take the steps of a turn, and wait for their end."""
+    steps = STEPS[device.type]
+    for step in range(turn * steps, (turn + 1) * steps):
+        work(step)
+    wait(device)
+
+
 # --- ours -------------------------------------------------------------------------------------------------------------
 
 
-def ours(network: nn.Module, pixels: int, batch: int) -> Callable[[int], None]:
+def ours(network: nn.Module, pixels: int, batch: int, device: torch.device) -> Callable[[int], None]:
     """Return what takes one step of the trainer."""
-    ranks = Ranks(0, 1, 1, torch.get_num_threads(), torch.device("cpu"))
-    mask = PixelMask(1, 0, torch.zeros(pixels, dtype=torch.bool), ZEROED)
+    ranks = Ranks(0, 1, 1, torch.get_num_threads(), device)
+    mask = PixelMask(1, 0, torch.zeros(pixels, dtype=torch.bool, device=device), ZEROED)
     stepper = Stepper(network, TrainConfig(batch_size=batch), ranks, mask, clock_of(ranks.device))
-    flux, labels = spectra(pixels)
-    room = torch.empty((batch, pixels), dtype=flux.dtype)
+    flux, labels = (part.to(device) for part in spectra(pixels))
+    room = torch.empty((batch, pixels), dtype=flux.dtype, device=device)
     order = np.random.default_rng(1).permutation(ROWS)
     stepper.begin()
 
     def take(turn: int) -> None:
-        rows = torch.from_numpy(np.take(order, range(turn * batch, (turn + 1) * batch), mode="wrap"))
+        rows = torch.from_numpy(np.take(order, range(turn * batch, (turn + 1) * batch), mode="wrap")).to(device)
         torch.index_select(flux, 0, rows, out=room)
         stepper.take(Batch(room, labels[rows], rows), turn, 1e-4, 0)
-        (taken,) = stepper.look()
-        assert taken.fault is None, taken.fault
+        if (turn + 1) % stepper.look_every == 0:
+            for taken in stepper.look():
+                assert taken.fault is None, taken.fault
 
     return take
 
@@ -109,24 +122,25 @@ def ours(network: nn.Module, pixels: int, batch: int) -> Callable[[int], None]:
 # --- the plain loop ---------------------------------------------------------------------------------------------------
 
 
-def plain_loop(network: nn.Module, pixels: int, batch: int) -> Callable[[int], None]:
+def plain_loop(network: nn.Module, pixels: int, batch: int, device: torch.device) -> Callable[[int], None]:
     """Return what takes one step of a loop as anybody would write it."""
-    stored, labels = spectra(pixels)
+    stored, labels = (part.to(device) for part in spectra(pixels))
     flux = stored.float()
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
     network.train()
 
     def take(turn: int) -> None:
-        rows = torch.randperm(ROWS)[:batch]
+        rows = torch.randperm(ROWS, device=device)[:batch]
         x = flux[rows]
-        x = torch.where(torch.rand(x.shape) < ZEROED * torch.rand(batch, 1), 0.0, x)
+        share = ZEROED * torch.rand(batch, 1, device=device)
+        x = torch.where(torch.rand(x.shape, device=device) < share, 0.0, x)
         mean, raw = network(x).chunk(2, dim=1)
         variance = softplus(raw) + 1e-6
         loss = 0.5 * (torch.log(variance) + (labels[rows] - mean) ** 2 / variance).mean()
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
-        assert np.isfinite(loss.item())
+        assert device.type == "cuda" or np.isfinite(loss.item())
 
     return take
 
@@ -183,7 +197,7 @@ def copy_weights(network: nn.Module, twin: nn.Module) -> None:
 
 def compare(network: nn.Module, twin: nn.Module, pixels: int) -> None:
     """Make sure that both are the same function."""
-    flux = spectra(pixels)[0][:4].float()
+    flux = spectra(pixels)[0][:4].to(next(network.parameters()).device).float()
     network.eval()
     twin.eval()
     with torch.no_grad():
@@ -197,21 +211,26 @@ def step_operations(network: nn.Module, pixels: int, batch: int) -> float:
     """Return the floating-point operations of a step: forward, and the gradients of weights and activations."""
     counter = FlopCounterMode(display=False)
     with counter:
-        torch.autograd.backward(network(torch.ones(2, pixels)).sum())
+        torch.autograd.backward(network(torch.ones(2, pixels, device=next(network.parameters()).device)).sum())
     network.zero_grad()
     return float(counter.get_total_flops()) / 2 * batch
 
 
-def product_rate(size: int = 2048) -> float:
-    """Return the operations a second of a large matrix product in float32."""
-    a, b = torch.rand(size, size), torch.rand(size, size)
-    return 2.0 * size**3 / min(measured(lambda turn: a @ b, turn)[0] for turn in range(5))
+def rates(device: torch.device, dtype: torch.dtype = torch.float32) -> tuple[float, float]:
+    """Return the operations a second of a large matrix product, and the bytes a second that a copy reads and writes."""
+    large = 8192 if device.type == "cuda" else 2048
+    a, b = (torch.rand(large, large, device=device).to(dtype) for _ in range(2))
+    x, y = torch.ones(1 << 26, device=device), torch.empty(1 << 26, device=device)
+    product, copy = (
+        min(measured(lambda turn, work=work: (work(), wait(device)), turn)[0] for turn in range(5))
+        for work in (lambda: a @ b, lambda: y.copy_(x))
+    )
+    return 2.0 * large**3 / product, 2.0 * x.nbytes / copy
 
 
-def copy_rate(size: int = 1 << 26) -> float:
-    """Return the bytes a second that a large copy reads and writes."""
-    a, b = torch.ones(size), torch.empty(size)
-    return 2.0 * 4 * size / min(measured(lambda turn: b.copy_(a), turn)[0] for turn in range(5))
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def spectra(pixels: int) -> tuple[Tensor, Tensor]:
