@@ -1,4 +1,8 @@
-"""The bits of the catalogue's `flags` column. 0 is a row without remarks; bits 8-15 and 24-31 are reserved."""
+"""The bits of the catalogue's `flags` column (docs/flags.md). 0 is a row without remarks.
+
+Bits 0-15 are for the spectrum and the prediction as a whole, 16-23 for labels outside the trained range; those without
+a name, and 24-30, are reserved. Bit 31 is the sign of a 32-bit integer, and is never set.
+"""
 
 from enum import IntFlag
 
@@ -18,6 +22,14 @@ class Flag(IntFlag):
     """The S/N is below that of the noisiest training spectra."""
     UNKNOWN_SNR = 1 << 4
     """No S/N was given, and none could be estimated."""
+    LARGE_SIGMA = 1 << 6
+    """The sigma of a label is above its limit in `evaluate.sigma_limits`; without limits, never set."""
+    LARGE_EPISTEMIC = 1 << 7
+    """The members disagree: the epistemic share in the variance of a label is above that of 99 % of the validation
+    spectra."""
+    UNLIKE_TRAINING = 1 << 8
+    """To the members the spectrum looks unlike those they were trained on: its features are farther from theirs than
+    those of 99 % of the validation spectra."""
     OUTSIDE_TEFF = 1 << 16
     """The effective temperature is outside the trained range."""
     OUTSIDE_LOGG = 1 << 17

@@ -23,7 +23,7 @@ from starnet_hpc import provenance
 from starnet_hpc.config import ExperimentConfig, check
 from starnet_hpc.instruments import load_instrument
 from starnet_hpc.launch.rundir import claim
-from starnet_hpc.networks import TrainedOn, build_network, save_dict
+from starnet_hpc.networks import FeatureMoments, FeatureSpace, TrainedOn, add_facts, build_network, save_dict
 from starnet_hpc.stores import Layout, building, open_store, write_atomically, write_shard
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -178,8 +178,11 @@ def trained_on(config: ExperimentConfig) -> TrainedOn:
     )
 
 
-def write_member(config: ExperimentConfig, member: int, *, seed: int | None = None) -> Path:
-    """Write the `best.pt` of an untrained member, whose head is turned up so that labels differ from row to row."""
+def write_member(config: ExperimentConfig, member: int, *, seed: int | None = None, features: bool = True) -> Path:
+    """Write the `best.pt` of an untrained member, whose head is turned up so that labels differ from row to row.
+
+    Without `features` it is one of the time before members kept where their features lie.
+    """
     known = trained_on(config)
     torch.manual_seed(100 + member if seed is None else seed)
     network = build_network(config.network, known.pixels, len(known.label_names))
@@ -189,6 +192,11 @@ def write_member(config: ExperimentConfig, member: int, *, seed: int | None = No
     path = config.member_dir(member) / "best.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda file: torch.save(saved, file))
+    if features:
+        store = open_store(config.store("train"), made_by="augment")
+        with torch.inference_mode():
+            hidden = network.eval().hidden(torch.from_numpy(store.read(0, len(store))).float())
+        add_facts(path, path, FeatureSpace.of([FeatureMoments.of(hidden)]))
     return path
 
 

@@ -57,6 +57,8 @@ class PredictConfig(Section):
     """CPU threads a rank: start one rank a core. The catalogue's last bits depend on this number."""
     ranks_per_shard: Annotated[int, Field(ge=1)] | None = None
     """MPI ranks that share the members of one unit; by default one, or more where there are fewer units than ranks."""
+    correlations: bool = False
+    """Whether the catalogue has the correlation of each two labels between the members, `teff_logg_corr` and so on."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where networks run; auto: a GPU if there is one."""
     other_tests: dict[
@@ -72,7 +74,8 @@ class EvaluateConfig(Section):
     snr_edges: Annotated[tuple[float, ...], Field(min_length=2)] = (0.0, 30.0, 80.0, 150.0)
     """Lower edges of the S/N bins in which residuals are shown; the last bin is open."""
     sigma_limits: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
-    """Rows with a larger total sigma of this label are left out of the survey's figures (paper, section 5)."""
+    """Rows with a larger total sigma of this label have the flag LARGE_SIGMA in catalogues, and are left out of the
+    survey's figures (paper, section 5)."""
     trusted: dict[str, Interval] = Field(default_factory=dict)
     """Ranges of labels outside which benchmark stars are not compared; by default the trained ranges."""
     compare_grids: dict[Annotated[str, Field(min_length=1)], UserPath] = Field(default_factory=dict)

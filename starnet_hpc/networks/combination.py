@@ -5,6 +5,7 @@ numbers loses all digits; the same quantity as mean variance plus variance of th
 """
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,3 +61,27 @@ def combined(total: Moments) -> Combined:
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = np.sqrt(total[..., 2] / total[..., 0])
     return Combined(mean=total[..., 1], aleatoric=np.sqrt(total[..., 3]), epistemic=spread)
+
+
+def label_pairs(labels: int) -> list[tuple[int, int]]:
+    """Return the pairs of different labels, by their numbers, in the order of `correlations`."""
+    return list(combinations(range(labels), 2))
+
+
+def correlations(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how the members' answers for two labels go together in each row, from -1 to 1 [rows, pairs].
+
+    NaN where members do not differ: of a single one, always. Of two it is 1 or -1 by construction.
+
+    Args:
+        means: answer of each member [members, rows, labels].
+    """
+    apart = means - means.mean(axis=0)
+    spread = np.sqrt(np.square(apart).sum(axis=0))
+    pairs = label_pairs(means.shape[2])
+    found = np.empty((means.shape[1], len(pairs)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for place, (a, b) in enumerate(pairs):
+            # Each divided by its own length first: products of the smallest spreads would be zero.
+            found[:, place] = (apart[..., a] / spread[:, a] * (apart[..., b] / spread[:, b])).sum(axis=0)
+    return np.clip(found, -1.0, 1.0)

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from starnet_hpc.networks.heads import Prediction
 from starnet_hpc.networks.layout import Convolution
+from starnet_hpc.networks.network import Network
 from starnet_hpc.networks.normalisation import BatchNorm
 from starnet_hpc.networks.view import View
 
@@ -18,7 +18,7 @@ that follow have an eighth of the places to pass over."""
 _SQUEEZE = 16
 
 
-class ResNet(nn.Module):
+class ResNet(Network):
     """A strided stem, stages that halve the pixels, a squeeze, one dense layer."""
 
     def __init__(self, view: View, head: Callable[[int], nn.Module], *, channels: Sequence[int], dense: int) -> None:
@@ -38,11 +38,10 @@ class ResNet(nn.Module):
         self.dense = nn.Sequential(nn.Flatten(), nn.Linear(_SQUEEZE * length, dense), nn.ReLU())
         self.head = head(dense)
 
-    def forward(self, flux: Tensor) -> Prediction:
-        """Return what normalised flux [batch, pixels], which is 0 where masked, says of the labels."""
+    def hidden(self, flux: Tensor) -> Tensor:  # noqa: D102
         image = self.view(flux)[:, :, None, :]
-        prediction: Prediction = self.head(self.dense(self.squeeze(self.stages(self.stem(image)))))
-        return prediction
+        hidden: Tensor = self.dense(self.squeeze(self.stages(self.stem(image))))
+        return hidden
 
 
 class _Stage(nn.Module):

@@ -4,7 +4,7 @@ import pickle
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from starnet_hpc import provenance
 from starnet_hpc.config import NetworkConfig, check
 from starnet_hpc.errors import ConfigError, MissingInputError, StoreDamagedError, StoreMismatchError
+from starnet_hpc.networks.features import FeatureSpace
 from starnet_hpc.networks.heads import make_head
+from starnet_hpc.networks.network import Network
 from starnet_hpc.networks.resnet import ResNet
 from starnet_hpc.networks.scale import LabelScale
 from starnet_hpc.networks.starnet import StarNet
@@ -50,19 +52,21 @@ class Member:
     """One trained network, ready to predict."""
 
     number: int
-    network: nn.Module
+    network: Network
     trained_on: TrainedOn
     digest: str
     """Digest of the training recipe of this member, its seed included."""
+    features: FeatureSpace | None = None
+    """Where its last hidden layer puts training spectra; None: an earlier version did not keep that."""
 
     def sees(self, flux: Tensor) -> Tensor:
         """Return which spectra [batch] of flux [batch, pixels] show the network anything but masked pixels."""
-        return (cast("View", self.network.get_submodule("view")).seen(flux) != 0).any(dim=1)
+        return (self.network.view.seen(flux) != 0).any(dim=1)
 
 
 def build_network(
     config: NetworkConfig, pixels: int, labels: int, *, given: Tensor | None = None, ignored: Tensor | None = None
-) -> nn.Module:
+) -> Network:
     """Return a new network with weights drawn from torch's random state.
 
     Args:
@@ -98,14 +102,15 @@ def save_dict(
     }
 
 
-def add_facts(path: Path, target: Path, **facts: Any) -> None:
-    """Write the member in a file to another one, with further facts beside those that it has.
+def add_facts(path: Path, target: Path, features: FeatureSpace, **facts: Any) -> None:
+    """Write the member in a file to another one, with its feature space, and further facts beside those that it has.
 
     Raises:
         MissingInputError, StoreDamagedError, StoreMismatchError: as `load_member`.
     """
     saved, _ = _read(path)
     saved["facts"] = {**saved["facts"], **facts}
+    saved["features"] = {**vars(features), "digest": _digest_features(features)}
     write_atomically(target, lambda file: torch.save(saved, file))
 
 
@@ -126,6 +131,7 @@ def load_member(path: Path, device: str = "cpu") -> Member:
         network = build_network(config, trained_on.pixels, len(trained_on.label_names), **windows)
         network.load_state_dict(saved["weights"])
         number, digest = int(saved["member"]), str(saved["digest"])
+        features = _features(path, saved)
     except (KeyError, TypeError, AttributeError):
         raise _damaged(path, "something is missing in it") from None
     except ConfigError as error:
@@ -134,11 +140,11 @@ def load_member(path: Path, device: str = "cpu") -> Member:
         raise
     except RuntimeError:
         raise _damaged(path, "its weights do not fit its network") from None
-    return Member(number, network.to(device).eval(), trained_on, digest)
+    return Member(number, network.to(device).eval(), trained_on, digest, features and features.to(device))
 
 
 def describe_members(paths: list[Path]) -> tuple[list[str], TrainedOn]:
-    """Return digests of the members' weights, and what all of them were trained on; weights stay on the disk.
+    """Return digests of all that the members predict with, and what they were trained on; weights stay on the disk.
 
     Args:
         paths: the file of member k at place k.
@@ -162,7 +168,7 @@ def describe_members(paths: list[Path]) -> tuple[list[str], TrainedOn]:
             raise StoreMismatchError(
                 "two members are the same network, and their spread would mean nothing: train them again"
             )
-    return [str(saved["weights_digest"]) for saved, _ in found], found[0][1]
+    return [_digest_all(path, saved) for path, (saved, _) in zip(paths, found, strict=True)], found[0][1]
 
 
 def describe_member(path: Path) -> tuple[str, TrainedOn]:
@@ -210,6 +216,31 @@ def _read(path: Path) -> tuple[dict[str, Any], TrainedOn]:
 
 def _damaged(path: Path, reason: str) -> StoreDamagedError:
     return StoreDamagedError(f"{path} is not a whole member file: {reason}; train the member again")
+
+
+def _features(path: Path, saved: dict[str, Any]) -> FeatureSpace | None:
+    """Return the feature space in a member's file; files of earlier versions have none."""
+    if "features" not in saved:
+        return None
+    kept = saved["features"]
+    features = FeatureSpace(kept["mean"], kept["whitening"], int(kept["rows"]))
+    if _digest_features(features) != kept["digest"]:
+        raise _damaged(path, "the statistics of its features are not those that were written")
+    return features
+
+
+def _digest_all(path: Path, saved: dict[str, Any]) -> str:
+    weights = str(saved["weights_digest"])
+    if "features" not in saved:
+        return weights
+    try:
+        return provenance.digest_recipe({"weights": weights, "features": str(saved["features"]["digest"])})
+    except (KeyError, TypeError):
+        raise _damaged(path, "something is missing in it") from None
+
+
+def _digest_features(features: FeatureSpace) -> str:
+    return _digest_weights({"mean": features.mean, "whitening": features.whitening})
 
 
 def _digest_weights(weights: dict[str, torch.Tensor]) -> str:

@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 from starnet_hpc.kernels.pooling import FILTERS, pooled_length
 from starnet_hpc.networks.convolutions import PooledConvolutions
-from starnet_hpc.networks.heads import Prediction
+from starnet_hpc.networks.network import Network
 from starnet_hpc.networks.view import View
 
 
-class StarNet(nn.Module):
+class StarNet(Network):
     """40.4 million parameters at 39,436 pixels, 99.9 % of them in the first dense layer."""
 
     def __init__(self, view: View, head: Callable[[int], nn.Module]) -> None:
@@ -27,7 +27,6 @@ class StarNet(nn.Module):
                     nn.init.zeros_(module.bias)
         self.head = head(128)
 
-    def forward(self, flux: Tensor) -> Prediction:
-        """Return what normalised flux [batch, pixels], which is 0 where masked, says of the labels."""
-        prediction: Prediction = self.head(self.dense(self.convolutions(self.view(flux))))
-        return prediction
+    def hidden(self, flux: Tensor) -> Tensor:  # noqa: D102
+        hidden: Tensor = self.dense(self.convolutions(self.view(flux)))
+        return hidden

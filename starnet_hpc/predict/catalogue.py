@@ -1,6 +1,7 @@
 """The catalogue: one row a spectrum, as a FITS binary table and as Parquet."""
 
 import io
+import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +14,14 @@ from astropy.io import fits
 from astropy.units import Unit
 from numpy.typing import NDArray
 
+from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.flags import Flag
 from starnet_hpc.labels import LABELS
+from starnet_hpc.networks import label_pairs
 from starnet_hpc.stores import write_atomically
 
+_ONLY_WHERE = {"augment": {"workers", "scheduler"}, "predict": {"ranks_per_shard"}}
+"""Keys of sections of the configuration that say where and by how many something is done."""
 _PARTS = (
     ("", "ensemble mean"),
     ("_err", "standard deviation, calibrated on validation spectra"),
@@ -41,8 +46,10 @@ def catalogue_columns(
     identifiers: NDArray[np.object_],
     label_names: tuple[str, ...],
     parts: tuple[NDArray[np.float64], ...],
+    distance: NDArray[np.float64],
     flags: NDArray[np.int32],
     n_members: int,
+    correlation: NDArray[np.float64] | None = None,
 ) -> list[Column]:
     """Return the columns of a catalogue.
 
@@ -51,8 +58,10 @@ def catalogue_columns(
         label_names: [labels].
         parts: mean; calibrated, claimed, aleatoric and epistemic standard deviation; each [rows, labels], physical
             units.
+        distance: of the last hidden layer from training spectra [rows].
         flags: [rows].
         n_members: size of the ensemble.
+        correlation: of the members' answers for each two labels [rows, pairs]; None: no such columns.
     """
     columns = [Column("id", identifiers.astype(str), "", "identifier of the spectrum")]
     for k, name in enumerate(label_names):
@@ -61,10 +70,26 @@ def catalogue_columns(
             Column(f"{name}{suffix}", values[:, k], label.unit, f"{label.description}: {meaning}")
             for (suffix, meaning), values in zip(_PARTS, parts, strict=True)
         ]
+    if correlation is not None:
+        names = [(label_names[a], label_names[b]) for a, b in label_pairs(len(label_names))]
+        columns += [
+            Column(f"{a}_{b}_corr", values, "", f"correlation of {a} and {b} between the members, -1 to 1")
+            for (a, b), values in zip(names, correlation.T, strict=True)
+        ]
+    columns.append(Column("feature_distance", distance, "", "from training spectra, as networks see them; theirs: 1"))
     columns.append(Column("flags", flags, "", "bits, see the header; 0: nothing to remark"))
     count = np.where(np.isfinite(parts[0]).all(axis=1), n_members, 0).astype(np.int16)
     columns.append(Column("n_members", count, "", "networks behind the prediction"))
     return columns
+
+
+def settings(config: ExperimentConfig) -> str:
+    """Return the configuration as JSON, but for where things lie and run, which changes nothing in a catalogue."""
+    told = config.model_dump(mode="json", exclude={"run_dir", "evaluate", "cluster"})
+    for section, names in _ONLY_WHERE.items():
+        told[section] = {name: value for name, value in told[section].items() if name not in names}
+    # FITS doubles a quote, and long text is cut at any place.
+    return json.dumps(told).replace("'", r"\u0027")
 
 
 def write_fits(path: Path, columns: list[Column], header: Mapping[str, tuple[str | int, str]]) -> None:

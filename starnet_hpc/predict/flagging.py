@@ -1,10 +1,13 @@
 """Flags of catalogue rows, from what was predicted and what is known of the spectra."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from starnet_hpc.flags import Flag, outside
-from starnet_hpc.networks import TrainedOn
+from starnet_hpc.networks import Combined, TrainedOn
+from starnet_hpc.predict.limits import Limits, epistemic_share
 from starnet_hpc.stores import Store
 
 
@@ -20,4 +23,31 @@ def flag_rows(store: Store, mean: NDArray[np.float64], trained_on: TrainedOn) ->
         for k, name in enumerate(trained_on.label_names):
             beyond = (mean[:, k] < trained_on.label_min[k]) | (mean[:, k] > trained_on.label_max[k])
             flags[beyond] |= outside(name)
+    return flags
+
+
+def flag_doubts(
+    found: Combined,
+    sigma: NDArray[np.float64],
+    distance: NDArray[np.float64],
+    limits: Limits,
+    sigma_limits: Mapping[str, float],
+    trained_on: TrainedOn,
+) -> NDArray[np.int32]:
+    """Return the flags [rows] that say what predictions tell of themselves; none where there is no prediction.
+
+    Args:
+        found: predictions.
+        sigma: calibrated total standard deviations [rows, labels].
+        distance: of the last hidden layer from training spectra [rows].
+        limits: that validation spectra set.
+        sigma_limits: largest `sigma` of some labels, by name; of labels that there are not, nothing follows.
+        trained_on: which labels these are.
+    """
+    flags = np.zeros(distance.shape, dtype=np.int32)
+    largest = np.array([sigma_limits.get(name, np.inf) for name in trained_on.label_names])
+    # Comparisons with NaN, of rows without labels and of limits that are none, are false.
+    flags[(sigma > largest).any(axis=1)] |= Flag.LARGE_SIGMA
+    flags[(epistemic_share(found) > limits.epistemic_share).any(axis=1)] |= Flag.LARGE_EPISTEMIC
+    flags[distance > limits.distance] |= Flag.UNLIKE_TRAINING
     return flags

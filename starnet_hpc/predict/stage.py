@@ -13,7 +13,8 @@ from starnet_hpc import provenance
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import MissingInputError, PredictionError, StarnetError, StoreMismatchError
 from starnet_hpc.instruments import load_instrument
-from starnet_hpc.networks import Combined, Member, Moments, TrainedOn, describe_members, load_member
+from starnet_hpc.labels import ordered
+from starnet_hpc.networks import Member, Moments, TrainedOn, describe_members, load_member
 from starnet_hpc.predict.calibration import (
     Calibration,
     calibrate,
@@ -21,11 +22,21 @@ from starnet_hpc.predict.calibration import (
     read_calibration,
     write_calibration,
 )
-from starnet_hpc.predict.catalogue import catalogue_columns, write_fits, write_parquet
-from starnet_hpc.predict.flagging import flag_rows
+from starnet_hpc.predict.catalogue import catalogue_columns, settings, write_fits, write_parquet
+from starnet_hpc.predict.flagging import flag_doubts, flag_rows
+from starnet_hpc.predict.limits import Limits, find_limits, limits_header, read_limits, write_limits
 from starnet_hpc.predict.ranks import Ranks, local_rank, started_ranks
 from starnet_hpc.predict.sharing import share
-from starnet_hpc.predict.units import fold, member_moments, read_unit, unit_path, unit_rows, write_unit
+from starnet_hpc.predict.units import (
+    UnitTable,
+    fold,
+    joined,
+    member_moments,
+    read_unit,
+    unit_path,
+    unit_rows,
+    write_unit,
+)
 from starnet_hpc.predict.validation import ensemble_report
 from starnet_hpc.progress import StageLog, stage_log
 from starnet_hpc.stores import Store, open_store, read_json, write_json
@@ -134,8 +145,7 @@ def _keep(task: _Task, unit: int, slots: Moments) -> str | None:
     The other ranks go on, and must not wait for this one.
     """
     try:
-        members = slots[..., 1] if task.name == "valid" else None
-        write_unit(unit_path(task.folder, unit), fold(slots), task.recipe, members)
+        write_unit(unit_path(task.folder, unit), fold(slots, keep_members=task.name == "valid"), task.recipe)
     except (StarnetError, OSError) as error:
         return f"{type(error).__name__}: {error}"
     return None
@@ -196,6 +206,7 @@ def _task(config: ExperimentConfig, name: str, digests: list[str], trained_on: T
         "INPUTDIG": (store.content_digest, "digest of that store"),
         "TRAINDIG": (trained_on.train_digest, "digest of the training store"),
         "CREATOR": (f"starnet_hpc {provenance.software()['starnet_hpc']}", "software"),
+        "CONFIG": (settings(config), "settings behind it, as JSON"),
     }
     units = -(-len(store) // config.predict.shard_rows)
     folder = _predictions(config) / name
@@ -209,24 +220,37 @@ def _join(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: Sta
         return
     path = config.catalogue(task.name)
     mark = task.folder / "catalogue.json"
-    calibration = Calibration.none(len(trained_on.label_names))
+    names = tuple(trained_on.label_names)
+    calibration, limits, sigma_limits = Calibration.none(len(names)), Limits.none(len(names)), _sigma_limits(config)
     if (config.store("valid") / "zarr.json").exists():
-        calibration = read_calibration(_calibration_file(config), len(trained_on.label_names))
+        calibration = read_calibration(_calibration_file(config), len(names))
+        limits = read_limits(_limits_file(config), len(names))
     else:
-        log.warning("%s is not there: sigmas are as claimed, not calibrated", config.store("valid"))
-    recipe = provenance.digest_recipe({"task": task.recipe, "calibration": calibration.factor.tolist()})
+        log.warning(
+            "%s is not there: sigmas are as claimed, and nothing says which rows are unusual", config.store("valid")
+        )
+    header = task.header | calibration_header(calibration, names) | limits_header(limits, sigma_limits, names)
+    recipe = provenance.digest_recipe(
+        {
+            "task": task.recipe,
+            "calibration": calibration.factor.tolist(),
+            "limits": repr((limits.epistemic_share.tolist(), limits.distance, sigma_limits)),
+            "header": header,
+        }
+    )
     there = path.exists() and path.with_suffix(".parquet").exists() and mark.exists()
     if there and read_json(mark).get("recipe") == recipe:
         log.info("%s: complete already, %d rows", path, len(task.store))
         return
     mark.unlink(missing_ok=True)  # from here on what lies there is between two recipes
-    found, _ = _whole(task)
+    table = _whole(task)
+    found, sigma = table.combined, table.combined.total * calibration.factor
     flags = flag_rows(task.store, found.mean, trained_on)
-    parts = (found.mean, found.total * calibration.factor, found.total, found.aleatoric, found.epistemic)
-    columns = catalogue_columns(
-        _identifiers(task), tuple(trained_on.label_names), parts, flags, config.ensemble.members
-    )
-    header = task.header | calibration_header(calibration, trained_on.label_names)
+    flags |= flag_doubts(found, sigma, table.distance, limits, sigma_limits, trained_on)
+    parts = (found.mean, sigma, found.total, found.aleatoric, found.epistemic)
+    correlation = table.correlation if config.predict.correlations else None
+    members = config.ensemble.members
+    columns = catalogue_columns(_identifiers(task), names, parts, table.distance, flags, members, correlation)
     write_parquet(path.with_suffix(".parquet"), columns, header)
     write_fits(path, columns, header)
     write_json(mark, {"recipe": recipe})
@@ -236,22 +260,29 @@ def _join(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: Sta
 def _calibrate(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: StageLog) -> None:
     """Find the factors that make sigma cover on the validation spectra, and what these say of the ensemble."""
     mark, report = task.folder / "calibrated.json", _predictions(config) / "validation.json"
-    there = _calibration_file(config).exists() and report.exists() and mark.exists()
+    there = all(path.exists() for path in (_calibration_file(config), _limits_file(config), report, mark))
     if there and read_json(mark).get("recipe") == task.recipe:
         return
     mark.unlink(missing_ok=True)
-    ensemble, members = _whole(task)
-    truth, template = task.store.labels(trained_on.label_names), task.store.column("template")
-    found = calibrate(ensemble.mean, ensemble.total, truth, template)
-    write_calibration(_calibration_file(config), found, trained_on.label_names)
-    told = ensemble_report(members, ensemble, truth, template, trained_on)
+    table = _whole(task)
+    ensemble, names = table.combined, trained_on.label_names
+    truth, template = task.store.labels(names), task.store.column("template")
+    found, limits = calibrate(ensemble.mean, ensemble.total, truth, template), find_limits(ensemble, table.distance)
+    write_calibration(_calibration_file(config), found, names)
+    write_limits(_limits_file(config), limits, names)
+    told = ensemble_report(table.members, ensemble, truth, template, trained_on)
     write_json(report, {"members": task.header["MEMBERS"][0], **told})
     write_json(mark, {"recipe": task.recipe})
     log.info(
         "sigma times %s, from %d validation spectra",
-        ", ".join(f"{f:.2f} ({n})" for f, n in zip(found.factor, trained_on.label_names, strict=True)),
+        ", ".join(f"{f:.2f} ({n})" for f, n in zip(found.factor, names, strict=True)),
         found.rows,
     )
+    if np.isnan(limits.distance):
+        log.warning(
+            "not all members know how far a spectrum is from theirs (an earlier version trained them): no row is "
+            "flagged UNLIKE_TRAINING"
+        )
     for a, b in told["diversity"]["nearly_same"] if "diversity" in told else []:
         log.warning("members %d and %d are nearly the same: their spread says little of what is not known", a, b)
 
@@ -264,10 +295,16 @@ def _calibration_file(config: ExperimentConfig) -> Path:
     return _predictions(config) / "calibration.json"
 
 
-def _whole(task: _Task) -> tuple[Combined, NDArray[np.float32]]:
-    """Return the prediction of all rows of a store, joined from its units, and the means of the members.
+def _limits_file(config: ExperimentConfig) -> Path:
+    return _predictions(config) / "limits.json"
 
-    These are [members, rows, labels]; of no members where they are not kept.
+
+def _sigma_limits(config: ExperimentConfig) -> dict[str, float]:
+    return {name: config.evaluate.sigma_limits[name] for name in ordered(config.evaluate.sigma_limits)}
+
+
+def _whole(task: _Task) -> UnitTable:
+    """Return the prediction of all rows of a store, joined from its units.
 
     Raises:
         PredictionError: units are missing.
@@ -278,8 +315,7 @@ def _whole(task: _Task) -> tuple[Combined, NDArray[np.float32]]:
         raise PredictionError(
             f"{task.folder}: {len(whole)} of {task.units} units are there; run the same command again"
         )
-    parts = (np.concatenate([getattr(table, part) for table in whole]) for part in ("mean", "aleatoric", "epistemic"))
-    return Combined(*parts), np.concatenate([table.members for table in whole], axis=1)
+    return joined(whole)
 
 
 def _identifiers(task: _Task) -> NDArray[np.object_]:

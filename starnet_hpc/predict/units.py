@@ -4,21 +4,20 @@ import io
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from starnet_hpc.networks import Combined, Member, Moments, combined, merge, moments
+from starnet_hpc.networks import Combined, Member, Moments, combined, correlations, merge, moments
 from starnet_hpc.stores import Store, write_atomically
 
 
 @dataclass(frozen=True)
 class UnitTable:
-    """The prediction of one unit, as it is kept until the catalogue is joined."""
+    """The prediction of one unit, as it is kept until the catalogue is joined, or of all units together."""
 
     mean: NDArray[np.float64]
     """[rows, labels], physical units; NaN where the spectrum could not be used."""
@@ -26,8 +25,18 @@ class UnitTable:
     """[rows, labels]."""
     epistemic: NDArray[np.float64]
     """[rows, labels]."""
+    correlation: NDArray[np.float64]
+    """Of the members' answers for each two labels [rows, pairs], in the order of `label_pairs`."""
+    distance: NDArray[np.float64]
+    """Of the last hidden layer from training spectra: mean over the members of `FeatureSpace.distance` [rows]; NaN
+    where the spectrum could not be used, or not all members know it."""
     members: NDArray[np.float32]
     """Mean of each member [members, rows, labels]; no members where they are not kept."""
+
+    @property
+    def combined(self) -> Combined:
+        """The ensemble's prediction."""
+        return Combined(self.mean, self.aleatoric, self.epistemic)
 
 
 def member_moments(
@@ -39,12 +48,13 @@ def member_moments(
     batch_size: int,
     device: str,
 ) -> Moments:
-    """Return the moments [total_members, rows, labels, 4] of some members for continuum-normalised flux [rows, pixels].
+    """Return moments [total_members, rows, labels + 1, 4] of some members for continuum-normalised flux [rows, pixels].
 
-    Slots of other members stay empty. Batches begin with the unit, so that the same rows always go through together.
+    After the labels come the distances of the last hidden layer. Slots of other members stay empty, and so do distances
+    of members that do not know them. Batches begin with the unit, so that the same rows always go through together.
     """
     rows, labels = flux.shape[0], len(members[0].trained_on.label_names)
-    slots = np.zeros((total_members, rows, labels, 4))
+    slots = np.zeros((total_members, rows, labels + 1, 4))
     clean = np.where(np.isfinite(flux) & ~tellurics, flux, 0)
     broken = ~np.isfinite(flux).all(axis=1)
     for begin in range(0, rows, batch_size):
@@ -52,20 +62,33 @@ def member_moments(
         batch = torch.from_numpy(clean[part]).to(device).float()
         with torch.inference_mode():
             for member in members:
-                found = member.network(batch)
+                hidden = member.network.hidden(batch)
+                found = member.network.head(hidden)
                 scaled = member.trained_on.scale.physical(found.mean.cpu().numpy(), found.variance.cpu().numpy())
-                slots[member.number, part] = moments(*scaled)
+                slots[member.number, part, :-1] = moments(*scaled)
+                if member.features is not None:
+                    distance = member.features.distance(hidden).cpu().numpy()
+                    slots[member.number, part, -1] = moments(distance, np.zeros_like(distance))
                 unusable = broken[part] | ~member.sees(batch).cpu().numpy()
                 slots[member.number, part][unusable, :, 1:] = np.nan
     return slots
 
 
-def fold(slots: Moments) -> Combined:
-    """Return the ensemble's prediction from all members' moments [members, rows, labels, 4], folded in their order."""
+def fold(slots: Moments, *, keep_members: bool = False) -> UnitTable:
+    """Return what all members say from their moments [members, rows, labels + 1, 4], folded in their order."""
     total = slots[0]
     for member in slots[1:]:
         total = merge(total, member)
-    return combined(total)
+    labels, distance = combined(total[:, :-1]), total[:, -1]
+    means = slots[:, :, :-1, 1]
+    return UnitTable(
+        labels.mean,
+        labels.aleatoric,
+        labels.epistemic,
+        correlations(means),
+        np.where(distance[:, 0] == slots.shape[0], distance[:, 1], np.nan),
+        means[: len(means) if keep_members else 0].astype(np.float32),
+    )
 
 
 def unit_path(folder: Path, unit: int) -> Path:
@@ -73,18 +96,10 @@ def unit_path(folder: Path, unit: int) -> Path:
     return folder / f"unit-{unit:06d}.npz"
 
 
-def write_unit(path: Path, prediction: Combined, recipe: str, members: NDArray[np.floating[Any]] | None = None) -> None:
-    """Write the prediction of one unit, whole or not at all; with the members' means, in half of their digits."""
+def write_unit(path: Path, table: UnitTable, recipe: str) -> None:
+    """Write the prediction of one unit, whole or not at all."""
     buffer = io.BytesIO()
-    kept = np.empty((0, *prediction.mean.shape)) if members is None else members
-    np.savez(
-        buffer,
-        mean=prediction.mean,
-        aleatoric=prediction.aleatoric,
-        epistemic=prediction.epistemic,
-        members=kept.astype(np.float32),
-        recipe=np.array(recipe),
-    )
+    np.savez(buffer, recipe=np.array(recipe), **vars(table))
     write_atomically(path, lambda file: file.write(buffer.getvalue()))
 
 
@@ -94,9 +109,16 @@ def read_unit(path: Path, recipe: str) -> UnitTable | None:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             if str(saved["recipe"]) != recipe:
                 return None
-            return UnitTable(saved["mean"], saved["aleatoric"], saved["epistemic"], saved["members"])
+            return UnitTable(**{part.name: saved[part.name] for part in fields(UnitTable)})
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
+
+
+def joined(tables: Sequence[UnitTable]) -> UnitTable:
+    """Return units, at least one, one after the other."""
+    parts = {part.name: [getattr(table, part.name) for table in tables] for part in fields(UnitTable)}
+    members = np.concatenate(parts.pop("members"), axis=1)
+    return UnitTable(**{name: np.concatenate(values) for name, values in parts.items()}, members=members)
 
 
 def unit_rows(store: Store, unit: int, unit_size: int) -> range:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from starnet_hpc import provenance
 from starnet_hpc.allocation import keep_freed_memory
@@ -17,7 +16,7 @@ from starnet_hpc.errors import ConfigError, InterruptedRunError, StoreMismatchEr
 from starnet_hpc.instruments import Selection, load_instrument, select_pixels
 from starnet_hpc.interrupts import StopRequest, stop_requests
 from starnet_hpc.kernels.random import stream
-from starnet_hpc.networks import TrainedOn, build_network, recipe_digest, save_dict
+from starnet_hpc.networks import Network, TrainedOn, build_network, recipe_digest, save_dict
 from starnet_hpc.progress import Bar, StageLog, stage_log
 from starnet_hpc.stores import Store, only_writer, open_store, write_atomically
 from starnet_hpc.train import checkpoint
@@ -190,6 +189,7 @@ def _publish(
     trained_on = _trained_on(config, train_store)
     publish(
         config.member_dir(member),
+        train_store,
         valid_store,
         trained_on,
         _new_network(config, trained_on),
@@ -238,7 +238,7 @@ def _trainer(
     return trainer, trained_on
 
 
-def _new_network(config: ExperimentConfig, trained_on: TrainedOn) -> nn.Module:
+def _new_network(config: ExperimentConfig, trained_on: TrainedOn) -> Network:
     selection = _selection(config)
     given, ignored = (None if one is None else torch.from_numpy(one) for one in (selection.given, selection.ignored))
     return build_network(

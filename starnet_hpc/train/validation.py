@@ -1,4 +1,8 @@
-"""The end of a training: the weights that are kept are judged on the validation spectra, and published."""
+"""The end of a training: the weights that are kept are judged on the validation spectra, and published.
+
+Training spectra pass through them once more, a few thousand of them, for what predictions want to know besides: where
+the last hidden layer puts spectra that the member knows.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,10 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from starnet_hpc.interrupts import stop_requests
-from starnet_hpc.networks import TrainedOn, add_facts, load_member
+from starnet_hpc.networks import FeatureMoments, FeatureSpace, Network, TrainedOn, add_facts, load_member
 from starnet_hpc.networks.validation import CONVENTIONS, Judged, label_scores
 from starnet_hpc.progress import StageLog
 from starnet_hpc.stores import Store, write_json
@@ -23,6 +26,9 @@ BEST = "best.pt"
 BEST_SO_FAR = "best-so-far.pt"
 """The best weights before they are published."""
 REPORT = "validation.json"
+_FEATURE_ROWS = 4096
+"""Training spectra that tell the space of features: 16 for each of 256 features, in seconds. Whole shards of them, the
+first ones: a store's rows are of templates in random order."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +46,10 @@ class Predicted:
 
 def publish(
     folder: Path,
+    train_store: Store,
     store: Store,
     trained_on: TrainedOn,
-    network: nn.Module,
+    network: Network,
     mask: PixelMask,
     ranks: Ranks,
     batch_size: int,
@@ -54,6 +61,7 @@ def publish(
 
     Args:
         folder: of the member.
+        train_store: training spectra.
         store: validation spectra.
         trained_on: what the member was trained on.
         network: like the member's; its weights are of no account.
@@ -70,10 +78,11 @@ def publish(
         shards = range(ranks.rank, store.layout.shards, ranks.world)
         own = [_predicted(network, store, shard, trained_on, mask, ranks.device, batch_size) for shard in shards]
         everyone = [part for parts in ranks.everyone(own) for part in parts]
-        ranks.agree(lambda: _write(folder, store, trained_on, everyone, log) if ranks.first else None)
+        moments = _feature_moments(network, train_store, trained_on, mask, ranks, batch_size)
+        ranks.agree(lambda: _write(folder, store, trained_on, everyone, moments, log) if ranks.first else None)
 
 
-def _best_network(folder: Path, network: nn.Module, ranks: Ranks) -> nn.Module:
+def _best_network(folder: Path, network: Network, ranks: Ranks) -> Network:
     """Return the network with the best weights, which the first process reads: others may not see the file yet."""
     member = ranks.agree(lambda: load_member(folder / BEST_SO_FAR) if ranks.first else None)
     best = (member.network if member is not None else network).to(ranks.device).eval()
@@ -83,7 +92,7 @@ def _best_network(folder: Path, network: nn.Module, ranks: Ranks) -> nn.Module:
 
 @torch.inference_mode()
 def _predicted(
-    network: nn.Module,
+    network: Network,
     store: Store,
     shard: int,
     trained_on: TrainedOn,
@@ -100,7 +109,33 @@ def _predicted(
     return Predicted(data.rows, *(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def _write(folder: Path, store: Store, trained_on: TrainedOn, parts: list[Predicted], log: StageLog) -> None:
+@torch.inference_mode()
+def _feature_moments(
+    network: Network, store: Store, trained_on: TrainedOn, mask: PixelMask, ranks: Ranks, batch_size: int
+) -> list[FeatureMoments]:
+    """Return the moments of the last hidden layer over training spectra, by shard, whichever process has which.
+
+    Pixels are masked at random, as in training: a spectrum with a few masked pixels is none of another kind.
+    """
+    shards = range(min(store.layout.shards, -(-_FEATURE_ROWS // store.layout.shard_rows)))
+    own: dict[int, FeatureMoments] = {}
+    for shard in shards[ranks.rank :: ranks.world]:
+        batches = RankData(store, trained_on.scale, [shard], device=ranks.device).in_order(batch_size)
+        for batch in batches:
+            found = FeatureMoments.of(network.hidden(mask.train(batch.flux.float(), batch.rows, epoch=0)))
+            own[shard] = own[shard].merge(found) if shard in own else found
+    everyone = {shard: moments for part in ranks.everyone(own) for shard, moments in part.items()}
+    return [everyone[shard] for shard in shards]
+
+
+def _write(
+    folder: Path,
+    store: Store,
+    trained_on: TrainedOn,
+    parts: list[Predicted],
+    moments: list[FeatureMoments],
+    log: StageLog,
+) -> None:
     rows = np.concatenate([part.rows for part in parts])
     mean, variance, surprise, place = (
         np.concatenate([getattr(part, name) for part in parts])[np.argsort(rows)].astype(np.float64)
@@ -120,7 +155,7 @@ def _write(folder: Path, store: Store, trained_on: TrainedOn, parts: list[Predic
     }
     write_json(folder / REPORT, summary)
     factors = {name: [scores[label][name] for label in scores] for name in ("temperature", "one_sigma_factor")}
-    add_facts(folder / BEST_SO_FAR, folder / BEST, **factors)
+    add_facts(folder / BEST_SO_FAR, folder / BEST, FeatureSpace.of(moments), **factors)
     (folder / BEST_SO_FAR).unlink()
     log.info(
         "member %d: NLL %.3f a label on %d validation spectra; median absolute residuals %s",

@@ -132,7 +132,7 @@ def test_every_column_says_what_it_is(config: ExperimentConfig) -> None:
     header = fits.getheader(config.catalogue("survey"), 1)
     names = {header[f"TTYPE{k}"]: k for k in range(1, header["TFIELDS"] + 1)}
     expected = ["id", *(f"{n}{p}" for n in support.LABELS for p in PARTS)]
-    assert list(names) == [*expected, "flags", "n_members"]
+    assert list(names) == [*expected, "feature_distance", "flags", "n_members"]
     for name, k in names.items():
         label = LABELS.get(name.split("_")[0])
         assert header[f"TCOMM{k}"]
@@ -191,7 +191,7 @@ def test_names_with_other_letters_than_ascii_are_spelt_out_in_fits_and_whole_in_
 def test_a_table_without_rows_and_long_names_can_be_written(tmp_path: Path) -> None:
     nothing = np.zeros((0, 1))
     columns = catalogue_columns(
-        np.array([], dtype=object), ("teff",), (nothing,) * len(PARTS), np.zeros(0, dtype=np.int32), 3
+        np.array([], dtype=object), ("teff",), (nothing,) * len(PARTS), np.zeros(0), np.zeros(0, dtype=np.int32), 3
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
