@@ -1,4 +1,4 @@
-"""The bits of the catalogue's `flags` column (docs/flags.md). 0 is a row without remarks.
+"""The bits of the catalogue's `flags` column (docs/catalogue.md). 0 is a row without remarks.
 
 Bits 0-15 are for the spectrum and the prediction as a whole, 16-23 for labels outside the trained range; those without
 a name, and 24-30, are reserved. Bit 31 is the sign of a 32-bit integer, and is never set.

@@ -21,6 +21,8 @@ _WORSE = 2.0
 """A kind of star whose residuals are this many times those of all is named."""
 _BIAS = 0.5
 """A bias larger than this share of the scatter is named."""
+_UNLIKE = 0.03
+"""A larger share of the survey that looks unlike training spectra is told: of spectra like these, 0.01 do."""
 _OUTSIDE = sum(flag.value for flag in Flag if str(flag.name).startswith("OUTSIDE_"))
 
 
@@ -156,6 +158,12 @@ def _outside(inputs: Inputs) -> list[str]:
         sentences.append(f"{text}range in at least one label: there a network extrapolates, and sigma need not say so.")
     if noisy:
         sentences.append(f"{count(noisy)} survey spectra are noisier than any that was trained on.")
+    unlike = int(((flags & Flag.UNLIKE_TRAINING.value) != 0).sum())
+    if unlike > _UNLIKE * flags.size:
+        sentences.append(
+            f"{count(unlike)} survey spectra ({100 * unlike / flags.size:.1f} %) look unlike those that the networks "
+            f"were trained on (flag UNLIKE_TRAINING; 1 % would by chance): see what they have in common."
+        )
     return sentences
 
 

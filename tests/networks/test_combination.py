@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from starnet_hpc.networks import Moments, combined, merge, moments
+from starnet_hpc.networks import Moments, combined, correlations, label_pairs, merge, moments
 
 VALUES = st.floats(-1e6, 1e6, allow_subnormal=False)  # which have fewer digits than 1e-12 asks for
 VARIANCES = st.floats(1e-9, 1e6)
@@ -102,3 +102,21 @@ def test_a_row_that_could_not_be_predicted_stays_unknown() -> None:
     bad, good = np.array([[np.nan], [1.0]]), np.array([[2.0], [1.0]])
     answer = combined(fold([moments(bad, bad), moments(good, good)]))
     np.testing.assert_array_equal(np.isnan(answer.total), [[True], [False]])
+
+
+@given(arrays(np.float64, (5, 2, 3), elements=st.floats(-1e3, 1e3, allow_subnormal=False)))
+def test_correlations_between_members_are_pearsons(means: NDArray[np.float64]) -> None:
+    found = correlations(means)
+    assert found.shape == (2, 3)
+    for place, (a, b) in enumerate(label_pairs(3)):
+        for row in range(2):
+            one, two = means[:, row, a], means[:, row, b]
+            if min(np.ptp(one), np.ptp(two)) > 1e-6:  # else all that is left is rounding
+                assert found[row, place] == pytest.approx(np.corrcoef(one, two)[0, 1], abs=1e-6)
+
+
+def test_members_that_do_not_differ_have_no_correlations() -> None:
+    assert np.isnan(correlations(np.ones((1, 4, 2)))).all()
+    assert np.isnan(correlations(np.ones((3, 4, 2)))).all()
+    two = np.array([[[5000.0, 0.1]], [[5010.0, 0.0]]])
+    np.testing.assert_allclose(correlations(two), -1.0, rtol=1e-12)

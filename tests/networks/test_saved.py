@@ -59,6 +59,15 @@ def test_a_loaded_member_sees_what_it_was_trained_to_see_without_being_told(conf
     assert member.sees(flux).tolist() == [True, False, True, True]
 
 
+def test_a_member_of_an_earlier_version_can_be_loaded_and_knows_no_feature_space(config: ExperimentConfig) -> None:
+    digests, _ = describe_members(members(config))
+    path = support.write_member(config, 0, features=False)
+    old, new = load_member(path), load_member(members(config)[1])
+    assert old.features is None
+    assert new.features is not None
+    assert describe_members(members(config))[0] != digests, "predictions with and without distances look alike"
+
+
 def test_members_start_from_different_weights(config: ExperimentConfig) -> None:
     assert not support.same_weights(*members(config))
 
@@ -120,8 +129,14 @@ def test_a_flipped_bit_among_the_weights_is_noticed(config: ExperimentConfig) ->
         lambda saved: saved["network"].update(kind="resent"),
         lambda saved: saved["network"].update(dense=64),
         lambda saved: saved["trained_on"].update(pixels=100),
+        lambda saved: saved["features"].pop("mean"),
+        lambda saved: saved["features"]["whitening"].mul_(2.0),
+        lambda saved: saved.update(features=3),
     ],
-    ids=["no statistics", "no weights", "unknown network", "other network", "other pixels"],
+    ids=[
+        *("no statistics", "no weights", "unknown network", "other network", "other pixels"),
+        *("no mean features", "other features", "features that are none"),
+    ],
 )
 def test_a_file_whose_parts_contradict_each_other_is_damaged(config: ExperimentConfig, spoil: object) -> None:
     path = members(config)[0]

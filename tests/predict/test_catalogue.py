@@ -1,9 +1,12 @@
 """The catalogue: what it says of each row, and that others can read it."""
 
+import json
 import warnings
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import zarr
@@ -17,7 +20,7 @@ from starnet_hpc.flags import Flag
 from starnet_hpc.labels import LABELS
 from starnet_hpc.networks import load_member
 from starnet_hpc.predict import predict
-from starnet_hpc.predict.catalogue import catalogue_columns, write_fits
+from starnet_hpc.predict.catalogue import catalogue_columns, settings, write_fits
 from starnet_hpc.predict.flagging import flag_rows
 from starnet_hpc.stores import open_store
 from tests import support
@@ -60,6 +63,14 @@ def table(config: ExperimentConfig) -> Table:
 
 def by_hand(config: ExperimentConfig, flux: NDArray[np.float32]) -> tuple[NDArray[np.float64], ...]:
     """Mean, aleatoric and epistemic sigma, each [rows, labels], by the paper's equations on the networks' outputs."""
+    means, variances = members_by_hand(config, flux)
+    return np.mean(means, axis=0), np.sqrt(np.mean(variances, axis=0)), np.std(means, axis=0)
+
+
+def members_by_hand(
+    config: ExperimentConfig, flux: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means and variances of each member [members, rows, labels]."""
     import torch
 
     means, variances = [], []
@@ -70,7 +81,7 @@ def by_hand(config: ExperimentConfig, flux: NDArray[np.float32]) -> tuple[NDArra
         scatter = np.array(member.trained_on.label_std)
         means.append(mean * scatter + np.array(member.trained_on.label_mean))
         variances.append(variance * scatter**2)
-    return np.mean(means, axis=0), np.sqrt(np.mean(variances, axis=0)), np.std(means, axis=0)
+    return np.stack(means), np.stack(variances)
 
 
 def test_labels_and_uncertainties_are_those_of_the_papers_equations(config: ExperimentConfig, table: Table) -> None:
@@ -179,6 +190,46 @@ def test_parquet_holds_the_same_table_with_units(config: ExperimentConfig, table
     assert field.metadata[b"unit"] == b"dex"
     assert found.schema.metadata[b"EXPNAME"] == b"tiny"
     assert int(found.schema.metadata[b"flag_LOW_SNR"]) == Flag.LOW_SNR
+
+
+def test_pandas_reads_both_files_as_they_are(config: ExperimentConfig, table: Table) -> None:
+    path = config.catalogue("survey")
+    for found in (pd.read_parquet(path.with_suffix(".parquet")), table.to_pandas()):
+        assert list(found.columns) == table.colnames
+        assert found["id"].is_unique
+        for name in table.colnames[1:]:
+            np.testing.assert_array_equal(found[name].to_numpy(), fits.getdata(path)[name])
+
+
+def test_the_settings_in_the_header_are_those_of_the_run_but_for_places(config: ExperimentConfig) -> None:
+    told = json.loads(fits.getheader(config.catalogue("survey"), 1)["CONFIG"])
+    whole = config.model_dump(mode="json")
+    assert told["instrument"] == whole["instrument"]
+    assert told["grid"] == whole["grid"]
+    assert told["predict"]["batch_size"] == config.predict.batch_size
+    assert not {"run_dir", "cluster"} & set(told)
+    assert "ranks_per_shard" not in told["predict"]
+    # A quote is what FITS doubles, and a reader may find half of it at the end of a card.
+    assert json.loads(settings(config.model_copy(update={"name": "it's"})))["name"] == "it's"
+
+
+def test_correlations_between_the_members_are_columns_if_they_are_wanted(config: ExperimentConfig) -> None:
+    wanted = config.model_copy(update={"predict": config.predict.model_copy(update={"correlations": True})})
+    before = Table.read(config.catalogue("survey"))
+    predict(wanted)
+    found = Table.read(config.catalogue("survey"))
+    predict(config)
+    assert Table.read(config.catalogue("survey")).colnames == before.colnames
+    pairs = [f"{a}_{b}_corr" for a, b in combinations(support.LABELS, 2)]
+    assert [name for name in found.colnames if name not in before.colnames] == pairs
+    flux = open_store(config.store("survey"), made_by="observe").read(0, ROWS).astype(np.float32)
+    good = np.isfinite(flux).all(axis=1) & (flux != 0).any(axis=1)
+    means, _ = members_by_hand(config, flux[good])
+    for name, (a, b) in zip(pairs, combinations(range(3), 2), strict=True):
+        expected = [np.corrcoef(means[:, row, a], means[:, row, b])[0, 1] for row in range(good.sum())]
+        # Where members hardly differ, float32 sums of other batches are a larger part of that.
+        np.testing.assert_allclose(found[name][good], expected, atol=1e-2)
+        np.testing.assert_array_equal(np.ma.getmaskarray(found[name]), ~good)
 
 
 def test_names_with_other_letters_than_ascii_are_spelt_out_in_fits_and_whole_in_parquet(

@@ -76,6 +76,21 @@ def test_the_member_keeps_the_factors_beside_weights_that_know_nothing_of_them(t
     assert {"epoch", "valid_loss", "world", "software"} <= set(saved["facts"])
 
 
+def test_the_member_keeps_where_training_spectra_lie_in_its_last_hidden_layer(trained: ExperimentConfig) -> None:
+    member, store = (
+        load_member(trained.member_dir(0) / "best.pt"),
+        open_store(trained.store("train"), made_by="augment"),
+    )
+    assert member.features is not None
+    assert member.features.rows == len(store)
+    with torch.inference_mode():
+        hidden = member.network.hidden(torch.from_numpy(store.read(0, len(store))).float())
+    # The statistics are of spectra with up to a tenth of the pixels masked, these have all.
+    spread = hidden.std(dim=0).max().item()
+    np.testing.assert_allclose(member.features.mean, hidden.mean(dim=0), atol=spread)
+    assert 0.3 < member.features.distance(hidden).median() < 1.5
+
+
 @pytest.mark.parametrize("processes", [1, 3])
 def test_the_report_has_the_same_bytes_whatever_number_of_processes_made_it(
     trained: ExperimentConfig, unpublished: ExperimentConfig, processes: int
@@ -89,6 +104,8 @@ def test_the_report_has_the_same_bytes_whatever_number_of_processes_made_it(
     folder = unpublished.member_dir(0)
     assert (folder / "validation.json").read_bytes() == (trained.member_dir(0) / "validation.json").read_bytes()
     assert support.same_weights(folder / "best.pt", trained.member_dir(0) / "best.pt")
+    one, other = (torch.load(path / "best.pt", weights_only=True) for path in (folder, trained.member_dir(0)))
+    assert one["features"]["digest"] == other["features"]["digest"]
     assert not (folder / "best-so-far.pt").exists()
     assert is_trained(unpublished, 0)
 
