@@ -5,6 +5,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,7 @@ def write_parquet(path: Path, columns: list[Column], header: Mapping[str, tuple[
     write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd"))
 
 
+@cache  # to say no, astropy looks for what could have been meant, among thousands of units
 def _fits_unit(unit: str) -> str | None:
     """Return a unit for TUNIT, None for those that the FITS standard does not know (dex), at which readers complain."""
     try:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +23,21 @@ PRODUCTS = (
     "predictions/validation.json",
 )
 UNITS = 10
+ROUNDS = ((7,), (4, 3), (5, 2))
+"""How seven ranks are divided into teams, one after the other: five numbers of ranks for one start of MPI."""
+SPREAD = ((1, None), (3, 2), (3, None), (7, 3), (7, None))
+"""Members, and ranks that share those of one unit."""
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[int, ExperimentConfig]:
-    """Experiments with one and with three members, not yet predicted, by the number of members."""
+    """Experiments with one, three and seven members, not yet predicted, by the number of members."""
     folder = tmp_path_factory.mktemp("inputs")
     return {
         members: support.ready_to_predict(
             folder / f"{members}", ensemble={"members": members}, predict={"shard_rows": 80 // UNITS}, test=20, valid=24
         )
-        for members in (1, 3)
+        for members in (1, 3, 7)
     }
 
 
@@ -62,11 +67,18 @@ def products(config: ExperimentConfig) -> dict[str, bytes]:
 
 def mpi(ranks: int, *configs: ExperimentConfig, limit_s: float = 60.0, **hit: str) -> subprocess.CompletedProcess[str]:
     """Predict experiments under mpiexec."""
-    mpiexec = find_mpiexec()
-    assert mpiexec is not None, "there is no mpiexec"
-    paths = [str(config.run_dir / "config.yaml") for config in configs]
+    return mpiexec(
+        ranks, "many.py", *(str(config.run_dir / "config.yaml") for config in configs), limit_s=limit_s, **hit
+    )
+
+
+def mpiexec(
+    ranks: int, program: str, *arguments: str, limit_s: float = 60.0, **hit: str
+) -> subprocess.CompletedProcess[str]:
+    found = find_mpiexec()
+    assert found is not None, "there is no mpiexec"
     return subprocess.run(
-        [mpiexec, "-n", str(ranks), sys.executable, str(HERE / "many.py"), *paths],
+        [found, "-n", str(ranks), sys.executable, str(HERE / program), *arguments],
         env=support.environment(**{f"HIT_{name.upper()}": value for name, value in hit.items()}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -88,20 +100,29 @@ def three(inputs: dict[int, ExperimentConfig], tmp_path: Path) -> ExperimentConf
     return copy(inputs[3], tmp_path / "run", ranks_per_shard=2)
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 3, 5])
 def test_any_number_of_ranks_writes_the_same_bytes(
-    inputs: dict[int, ExperimentConfig], alone: dict[int, dict[str, bytes]], tmp_path: Path, ranks: int
+    inputs: dict[int, ExperimentConfig], alone: dict[int, dict[str, bytes]], tmp_path: Path
 ) -> None:
-    configs = [
-        copy(inputs[members], tmp_path / f"{members}-{together}", ranks_per_shard=together)
-        for members in (1, 3)
-        for together in (1, 2, None)
-    ]
-    done = mpi(ranks, *configs)
+    teams = {
+        size: [
+            copy(inputs[members], tmp_path / f"{size}-{members}-{together}", ranks_per_shard=together)
+            for members, together in SPREAD
+        ]
+        for size in chain(*ROUNDS)
+    }
+    files = {size: ",".join(str(one.run_dir / "config.yaml") for one in configs) for size, configs in teams.items()}
+    rounds = ["+".join(f"{size}={files[size]}" for size in sizes) for sizes in ROUNDS]
+    done = mpiexec(sum(ROUNDS[0]), "teams.py", *rounds, limit_s=180)
     assert done.returncode == 0, done.stderr
-    for config in configs:
+    for config in chain(*teams.values()):
         assert products(config) == alone[config.ensemble.members], config.run_dir
-    assert done.stderr.count("catalogue.fits: 80 rows") == len(configs), "only the first rank talks"
+    assert done.stderr.count("catalogue.fits: 80 rows") == len(teams) * len(SPREAD), "only first ranks talk"
+
+
+def test_one_rank_writes_the_same_bytes(three: ExperimentConfig, alone: dict[int, dict[str, bytes]]) -> None:
+    done = mpi(1, three)
+    assert done.returncode == 0, done.stderr
+    assert products(three) == alone[3]
 
 
 @pytest.mark.parametrize("rank", ["1", "all"])
