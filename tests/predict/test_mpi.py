@@ -100,6 +100,7 @@ def three(inputs: dict[int, ExperimentConfig], tmp_path: Path) -> ExperimentConf
     return copy(inputs[3], tmp_path / "run", ranks_per_shard=2)
 
 
+@pytest.mark.slow(reason="seven ranks, which start torch on as many cores as there are")
 def test_any_number_of_ranks_writes_the_same_bytes(
     inputs: dict[int, ExperimentConfig], alone: dict[int, dict[str, bytes]], tmp_path: Path
 ) -> None:
