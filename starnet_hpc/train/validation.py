@@ -122,7 +122,7 @@ def _feature_moments(
     for shard in shards[ranks.rank :: ranks.world]:
         batches = RankData(store, trained_on.scale, [shard], device=ranks.device).in_order(batch_size)
         for batch in batches:
-            found = FeatureMoments.of(network.hidden(mask.train(batch.flux.float(), batch.rows, epoch=0)))
+            found = FeatureMoments.of(network.hidden(mask.train(batch.flux.float(), batch.rows, 0)))
             own[shard] = own[shard].merge(found) if shard in own else found
     everyone = {shard: moments for part in ranks.everyone(own) for shard, moments in part.items()}
     return [everyone[shard] for shard in shards]
