@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from starnet_hpc import provenance
+from starnet_hpc.allocation import keep_freed_memory
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import MissingInputError, PredictionError, StarnetError, StoreMismatchError
 from starnet_hpc.instruments import load_instrument
@@ -61,6 +62,8 @@ def predict(config: ExperimentConfig) -> list[Path]:
         device = _device(config)
         # Threads change the order of sums inside a network, so their number is part of the recipe, not of the machine.
         torch.set_num_threads(config.predict.threads)
+        if device == "cpu":
+            keep_freed_memory()  # the activations of one batch are those of the next
         digests, trained_on = ranks.agree(
             lambda: describe_members([_best(config, m) for m in range(config.ensemble.members)])
         )
