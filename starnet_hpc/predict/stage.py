@@ -1,7 +1,7 @@
 """Predict: members and `test.zarr`, `survey.zarr` in; catalogues out. One process, or many under MPI."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from starnet_hpc.predict.calibration import (
 from starnet_hpc.predict.catalogue import catalogue_columns, write_fits, write_parquet
 from starnet_hpc.predict.flagging import flag_rows
 from starnet_hpc.predict.ranks import Ranks, local_rank, started_ranks
+from starnet_hpc.predict.reading import Read, read_ahead
 from starnet_hpc.predict.sharing import share
 from starnet_hpc.predict.units import fold, member_moments, read_unit, unit_path, unit_rows, write_unit
 from starnet_hpc.predict.validation import ensemble_report
@@ -105,17 +106,15 @@ def _predict_store(config: ExperimentConfig, task: _Task, ranks: Ranks, device: 
     members = ranks.agree(lambda: [load_member(_best(config, m), device) for m in mine.members if mine.units])
     tellurics = load_instrument(config.instrument).tellurics()
     failures: list[str] = []
-    rows_here = sum(len(unit_rows(task.store, todo[n], config.predict.shard_rows)) for n in mine.units)
+    units = [unit_rows(task.store, todo[number], config.predict.shard_rows) for number in mine.units]
     title = f"{task.name}: {config.ensemble.members} members" + (", first rank's share" if ranks.size > 1 else "")
-    with log.bar(title, rows_here, "spectra") as bar:
-        for number in mine.units:
-            unit = todo[number]
-            rows = unit_rows(task.store, unit, config.predict.shard_rows)
-            slots, problem = _attempt(task, rows, members, tellurics, config, device)
+    with log.bar(title, sum(map(len, units)), "spectra") as bar, closing(read_ahead(task.store, units)) as reads:
+        for number, rows, read in zip(mine.units, units, reads, strict=True):
+            slots, problem = _attempt(read, members, tellurics, config, device)
             if not line.failed(problem is not None):
                 total = line.reduce(slots)
                 if total is not None:
-                    problem = _keep(task, unit, total)
+                    problem = _keep(task, todo[number], total)
             if problem is not None:
                 failures.append(f"rows {rows.start}-{rows.stop - 1} of {task.store.path}: {problem}")
             bar.advance(len(rows))
@@ -145,8 +144,7 @@ def _keep(task: _Task, unit: int, slots: Moments) -> str | None:
 
 
 def _attempt(
-    task: _Task,
-    rows: range,
+    read: Read,
     members: Sequence[Member],
     tellurics: NDArray[np.bool_],
     config: ExperimentConfig,
@@ -154,9 +152,8 @@ def _attempt(
 ) -> tuple[NDArray[np.float64], str | None]:
     """Return the moments of this rank's members, or what went wrong: a failing unit must not stop the others."""
     try:
-        flux = task.store.read(rows.start, rows.stop)
         found = member_moments(
-            members, config.ensemble.members, flux, tellurics, batch_size=config.predict.batch_size, device=device
+            members, config.ensemble.members, read(), tellurics, batch_size=config.predict.batch_size, device=device
         )
     except (StarnetError, OSError, RuntimeError, ValueError) as error:
         return np.empty(0), f"{type(error).__name__}: {error}"
