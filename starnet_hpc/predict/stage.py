@@ -24,7 +24,8 @@ from starnet_hpc.predict.calibration import (
 )
 from starnet_hpc.predict.catalogue import catalogue_columns, write_fits, write_parquet
 from starnet_hpc.predict.flagging import flag_rows
-from starnet_hpc.predict.ranks import Ranks, local_rank, started_ranks
+from starnet_hpc.predict.places import best_file, calibration_file, chosen_device, predictions_dir
+from starnet_hpc.predict.ranks import Ranks, started_ranks
 from starnet_hpc.predict.reading import Read, read_ahead
 from starnet_hpc.predict.sharing import share
 from starnet_hpc.predict.units import fold, member_moments, read_unit, unit_path, unit_rows, write_unit
@@ -60,13 +61,13 @@ def predict(config: ExperimentConfig) -> list[Path]:
         LauncherError: the MPI launcher and the MPI library do not belong together.
     """
     with started_ranks() as ranks, _log(config, ranks) as log:
-        device = _device(config)
+        device = chosen_device(config)
         # Threads change the order of sums inside a network, so their number is part of the recipe, not of the machine.
         torch.set_num_threads(config.predict.threads)
         if device == "cpu":
             keep_freed_memory()  # the activations of one batch are those of the next
         digests, trained_on = ranks.agree(
-            lambda: describe_members([_best(config, m) for m in range(config.ensemble.members)])
+            lambda: describe_members([best_file(config, m) for m in range(config.ensemble.members)])
         )
         tasks = ranks.agree(lambda: _tasks(config, digests, trained_on, device))
         if ranks.size > 1:
@@ -103,7 +104,7 @@ def _predict_store(config: ExperimentConfig, task: _Task, ranks: Ranks, device: 
     mine = share(ranks.rank, ranks.size, len(todo), config.ensemble.members, config.predict.ranks_per_shard)
     line = ranks.line(mine.line)
     # Who has no unit to do needs no members: a rerun with nothing left to do is quick.
-    members = ranks.agree(lambda: [load_member(_best(config, m), device) for m in mine.members if mine.units])
+    members = ranks.agree(lambda: [load_member(best_file(config, m), device) for m in mine.members if mine.units])
     tellurics = load_instrument(config.instrument).tellurics()
     failures: list[str] = []
     units = [unit_rows(task.store, todo[number], config.predict.shard_rows) for number in mine.units]
@@ -198,7 +199,7 @@ def _task(config: ExperimentConfig, name: str, digests: list[str], trained_on: T
         "CREATOR": (f"starnet_hpc {provenance.software()['starnet_hpc']}", "software"),
     }
     units = -(-len(store) // config.predict.shard_rows)
-    folder = _predictions(config) / name
+    folder = predictions_dir(config) / name
     return _Task(name, store, folder, units, provenance.digest_recipe(recipe), header)
 
 
@@ -211,7 +212,7 @@ def _join(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: Sta
     mark = task.folder / "catalogue.json"
     calibration = Calibration.none(len(trained_on.label_names))
     if (config.store("valid") / "zarr.json").exists():
-        calibration = read_calibration(_calibration_file(config), len(trained_on.label_names))
+        calibration = read_calibration(calibration_file(config), len(trained_on.label_names))
     else:
         log.warning("%s is not there: sigmas are as claimed, not calibrated", config.store("valid"))
     recipe = provenance.digest_recipe({"task": task.recipe, "calibration": calibration.factor.tolist()})
@@ -235,15 +236,15 @@ def _join(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: Sta
 
 def _calibrate(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: StageLog) -> None:
     """Find the factors that make sigma cover on the validation spectra, and what these say of the ensemble."""
-    mark, report = task.folder / "calibrated.json", _predictions(config) / "validation.json"
-    there = _calibration_file(config).exists() and report.exists() and mark.exists()
+    mark, report = task.folder / "calibrated.json", predictions_dir(config) / "validation.json"
+    there = calibration_file(config).exists() and report.exists() and mark.exists()
     if there and read_json(mark).get("recipe") == task.recipe:
         return
     mark.unlink(missing_ok=True)
     ensemble, members = _whole(task)
     truth, template = task.store.labels(trained_on.label_names), task.store.column("template")
     found = calibrate(ensemble.mean, ensemble.total, truth, template)
-    write_calibration(_calibration_file(config), found, trained_on.label_names)
+    write_calibration(calibration_file(config), found, trained_on.label_names)
     told = ensemble_report(members, ensemble, truth, template, trained_on)
     write_json(report, {"members": task.header["MEMBERS"][0], **told})
     write_json(mark, {"recipe": task.recipe})
@@ -254,14 +255,6 @@ def _calibrate(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log
     )
     for a, b in told["diversity"]["nearly_same"] if "diversity" in told else []:
         log.warning("members %d and %d are nearly the same: their spread says little of what is not known", a, b)
-
-
-def _predictions(config: ExperimentConfig) -> Path:
-    return config.run_dir / "predictions"
-
-
-def _calibration_file(config: ExperimentConfig) -> Path:
-    return _predictions(config) / "calibration.json"
 
 
 def _whole(task: _Task) -> tuple[Combined, NDArray[np.float32]]:
@@ -291,15 +284,3 @@ def _identifiers(task: _Task) -> NDArray[np.object_]:
             )
         return identifiers
     return np.array([f"{task.name}-{row:07d}" for row in range(len(task.store))], dtype=object)
-
-
-def _best(config: ExperimentConfig, member: int) -> Path:
-    return config.member_dir(member) / "best.pt"
-
-
-def _device(config: ExperimentConfig) -> str:
-    wanted = config.predict.device
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
-    if device == "cuda":
-        torch.cuda.set_device(local_rank() % torch.cuda.device_count())  # the ranks of a node share its GPUs
-    return device
