@@ -51,8 +51,12 @@ class _Task:
     header: dict[str, tuple[str | int, str]]
 
 
-def predict(config: ExperimentConfig) -> list[Path]:
+def predict(config: ExperimentConfig, *, only: str | None = None) -> list[Path]:
     """Predict every store that is there; return the FITS catalogues.
+
+    Args:
+        config: of the experiment.
+        only: name of a store to leave all others out for; `valid` calibrates.
 
     Raises:
         MissingInputError: members or stores are missing.
@@ -69,7 +73,7 @@ def predict(config: ExperimentConfig) -> list[Path]:
         digests, trained_on = ranks.agree(
             lambda: describe_members([best_file(config, m) for m in range(config.ensemble.members)])
         )
-        tasks = ranks.agree(lambda: _tasks(config, digests, trained_on, device))
+        tasks = ranks.agree(lambda: _tasks(config, digests, trained_on, device, only))
         if ranks.size > 1:
             log.info("%d ranks", ranks.size)
         failures: list[str] = []
@@ -161,7 +165,11 @@ def _attempt(
     return found, None
 
 
-def _tasks(config: ExperimentConfig, digests: list[str], trained_on: TrainedOn, device: str) -> list[_Task]:
+def _tasks(
+    config: ExperimentConfig, digests: list[str], trained_on: TrainedOn, device: str, only: str | None
+) -> list[_Task]:
+    if only is not None:
+        return [_task(config, only, digests, trained_on, device)]
     names = [name for name in _STORES if (config.store(name) / "zarr.json").exists()]
     if config.survey is not None and "survey" not in names:
         raise MissingInputError(
