@@ -115,12 +115,18 @@ class Watcher:
             self.away = True
             return
         if self.away:
-            self.log.info("%s is back", self.arrivals.folder)
+            self.log.info("%s is there again", self.arrivals.folder)
         self.away = False
+        unsaid: ConfigError | None = None
         for arrival in ready:
-            self._take(arrival)
+            try:
+                self._take(arrival)
+            except ConfigError as problem:
+                unsaid = problem
             if stop or time.monotonic() > until:
                 break
+        if unsaid is not None and not self.known.any_labels:
+            raise unsaid
 
     def tell_summary(self, stop: StopRequest) -> None:
         """Say what was done."""
@@ -161,7 +167,7 @@ class Watcher:
             return self.files.row(path, float("nan"))
         except ConfigError as problem:
             if not self.known.any_labels:
-                raise
+                raise  # it may be so with every file; once one could be read, this one is the odd one
             remark = str(problem)
         except Exception as problem:  # noqa: BLE001 - one odd file must not end a night
             remark = f"{path}: {type(problem).__name__}: {problem}"
