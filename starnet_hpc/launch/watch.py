@@ -22,14 +22,14 @@ from starnet_hpc.observe import FileReduction, survey_settings
 from starnet_hpc.observe.reduction import Reduction, reduction_for
 from starnet_hpc.predict import Ensemble, load_ensemble, members_there
 from starnet_hpc.progress import StageLog, stage_log
-from starnet_hpc.stores import Field, growing_table
+from starnet_hpc.stores import Field, Kind, growing_table
 
 INTERVAL_S = 0.5
 """Between two looks. A file is read when two of them saw the same, a second after it was written at the latest."""
 PATIENCE_S = 10.0
 """A file that cannot be used gets its row when it has not changed for so long: transfers stall, and go on."""
 _CATALOGUE = "watch_catalogue.ecsv"
-_KINDS = {"U": "string", "f": "float64", "i": "int64"}
+_KINDS: dict[str, Kind] = {"U": "string", "f": "float64", "i": "int64"}
 
 
 def watch(
@@ -155,5 +155,5 @@ def _warm_up(reduction: Reduction, ensemble: Ensemble, dtype: str) -> list[Field
     with contextlib.suppress(StarnetError):  # pixels of coarse instruments are too wide to be observed as spectra
         row = reduction.row(flat, float("nan"))
     columns = ensemble.columns([""], row.flux.astype(dtype)[None], np.array([row.snr]), np.zeros(1, dtype=np.int32))
-    found = [Field(c.name, _KINDS[c.values.dtype.kind], c.unit, c.description) for c in columns]  # type: ignore[arg-type]
+    found = [Field(c.name, _KINDS[c.values.dtype.kind], c.unit, c.description) for c in columns]
     return [found[0], OWN_FIELDS[0], *found[1:], *OWN_FIELDS[1:]]

@@ -37,6 +37,8 @@ OWN_FIELDS = (
     Field("predicted", "string", "", "time of the prediction (UTC)"),
 )
 """Columns that catalogues of `predict` do not have."""
+_MOST_LETTERS = 300
+"""Of an unforeseen error's words."""
 _SLICE_S = 0.1
 """A signal is answered within this time."""
 
@@ -170,7 +172,7 @@ class Watcher:
                 raise  # it may be so with every file; once one could be read, this one is the odd one
             remark = str(problem)
         except Exception as problem:  # noqa: BLE001 - one odd file must not end a night
-            remark = f"{path}: {type(problem).__name__}: {problem}"
+            remark = f"{path}: {type(problem).__name__}: {str(problem)[:_MOST_LETTERS]}"
         return reduction_for(self.files.instrument, self.files.augment).nothing(Flag.UNREADABLE), "", remark
 
     def _predicted(self, path: Path, row: SurveyRow) -> dict[str, Cell]:

@@ -4,7 +4,7 @@ from starnet_hpc.stores.build import StoreBuild, building, checked, finished, wr
 from starnet_hpc.stores.bulk import page_aligned
 from starnet_hpc.stores.files import explain_full_disk, only_writer, read_json, write_atomically, write_json
 from starnet_hpc.stores.footprint import Footprint, StorePlan, footprint, forecast
-from starnet_hpc.stores.growing import Cell, Field, GrowingTable, growing_table, one_line
+from starnet_hpc.stores.growing import Cell, Field, GrowingTable, Kind, growing_table, one_line
 from starnet_hpc.stores.layout import Layout
 from starnet_hpc.stores.reading import MappedRows, Store, is_complete, open_store
 from starnet_hpc.stores.readme import readme
@@ -24,6 +24,7 @@ __all__ = [
     "Field",
     "Footprint",
     "GrowingTable",
+    "Kind",
     "Layout",
     "MappedRows",
     "ShardCheck",

@@ -22,13 +22,16 @@ from starnet_hpc.stores.files import explain_full_disk, only_writer, write_atomi
 
 Cell = str | int | float
 
+Kind = Literal["string", "int64", "float64"]
+"""Type of a column's cells, in ECSV's words."""
+
 
 @dataclass(frozen=True)
 class Field:
     """One column."""
 
     name: str
-    kind: Literal["string", "int64", "float64"]
+    kind: Kind
     unit: str
     """As astropy understands it; "" is none."""
     description: str

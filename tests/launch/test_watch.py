@@ -213,6 +213,41 @@ def test_an_odd_file_does_not_end_a_night(
     assert table["remark"][1] == f"{observed / 'a.fits'}: ZeroDivisionError: made up"
 
 
+def test_any_name_of_a_file_is_a_row_and_is_known_again(
+    config: ExperimentConfig, observed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = write_star(observed / ".hidden", config).read_bytes()
+    names = [
+        b"plain.fits",
+        b'a "b", c.fits',
+        b"line\nbreak.fits",
+        b"no text \xff.fits",
+        "ζ Ret.fits".encode(),
+        b"#.fits",
+    ]
+    for name in names:
+        (observed / os.fsdecode(name)).write_bytes(whole)
+    with watching(config) as watcher:
+        assert looks(watcher, 0.0, 1.0) == len(names)
+    with watching(config) as watcher:
+        assert looks(watcher, 0.0, 1.0) == len(names)
+    said = capsys.readouterr().out.splitlines()
+    shown = {"plain", 'a "b", c', r"line\nbreak", r"no text \udcff", "ζ Ret", "#"}
+    assert {line.partition("  S/N")[0] for line in said} == shown
+    assert set(rows(config)["id"]) == shown
+
+
+def test_what_arrives_does_not_wait_for_a_backlog(config: ExperimentConfig, observed: Path) -> None:
+    for k in range(4):
+        write_star(observed / f"old{k}.fits", config, key=k)
+    with watching(config) as watcher:
+        for number in range(4):  # each look has time for one spectrum
+            watcher.look(number, until=0.0, stop=StopRequest())
+            if number == 1:
+                write_star(observed / "new.fits", config)
+    assert rows(config)["id"].tolist() == ["old0", "old1", "new"]
+
+
 def test_a_folder_that_goes_away_is_waited_for(config: ExperimentConfig, observed: Path) -> None:
     with watching(config) as watcher:
         observed.rename(observed.with_name("elsewhere"))
