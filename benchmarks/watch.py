@@ -6,6 +6,8 @@ of the time, and is what to compare with: between one and two intervals.
 """
 
 import argparse
+import contextlib
+import io
 import subprocess
 import sys
 import tempfile
@@ -19,10 +21,13 @@ from numpy.typing import NDArray
 from starnet_hpc import provenance
 from starnet_hpc.config import ExperimentConfig, resolved_yaml
 from starnet_hpc.instruments import load_instrument
+from starnet_hpc.interrupts import StopRequest
 from starnet_hpc.launch.rundir import claim
-from starnet_hpc.launch.watch import INTERVAL_S
+from starnet_hpc.launch.watch import INTERVAL_S, opened_watcher
 from starnet_hpc.networks import TrainedOn, build_network, save_dict
 from starnet_hpc.observations import write_eso_sdp
+from starnet_hpc.predict import load_ensemble, members_there
+from starnet_hpc.progress import stage_log
 
 LABELS = ["teff", "logg", "feh", "afe", "vsini", "vrad"]
 CENTRE, WIDTH = [5500.0, 3.0, -0.5, 0.1, 20.0, 0.0], [900.0, 1.2, 0.7, 0.15, 15.0, 60.0]
@@ -53,9 +58,11 @@ def main() -> None:
                 process.stdout.readline()
                 seconds.append(time.monotonic() - arrived)
             process.terminate()
+        processor = _processor_time(config, folder)
         started, times = seconds[0], np.array(seconds[1:])  # the first one lay there when the command began
         print(f"{wavelength.size} pixels, {chosen.members} members ({chosen.network}); looks every {INTERVAL_S} s")
         print(f"from the command to the first line: {started:.1f} s")
+        print(f"a spectrum's processor time, from reading to the row on the disk: {processor:.3f} s")
         print("| s from arrival to line | median | longest | over the wait for two looks (1.5 intervals), median |")
         print("|---|---|---|---|")
         print(
@@ -102,6 +109,26 @@ def _run(folder: Path, instrument: str, network: str, members: int) -> Experimen
         path.parent.mkdir(parents=True)
         torch.save(saved, path)
     return config
+
+
+def _processor_time(config: ExperimentConfig, folder: Path) -> float:
+    """Return the time [s] of all threads a spectrum, which other programs disturb less; the median over the folder."""
+    survey, stop, seconds = config.survey, StopRequest(), []
+    assert survey is not None
+    with stage_log("watch", config.run_dir, quiet=True) as log:
+        ensemble = load_ensemble(config, members_there(config), log)
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            opened_watcher(
+                config, survey, folder / "observed", folder / "again.ecsv", ensemble, log, patience_s=1.0
+            ) as watcher,
+        ):
+            watcher.look(0.0, until=0.0, stop=stop)
+            while watcher.arrivals.waiting:
+                begin = time.process_time()
+                watcher.look(0.5, until=0.0, stop=stop)
+                seconds.append(time.process_time() - begin)
+    return float(np.median(seconds))
 
 
 def _pixels(config: ExperimentConfig) -> NDArray[np.float64]:
