@@ -1,6 +1,7 @@
 """Words from and to the user: `starnet-hpc COMMAND CONFIG`, and the same as `python -m starnet_hpc.STAGE CONFIG`."""
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -144,6 +145,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_config_options(status)
     status.add_argument("--json", action="store_true", help="print one JSON object")
     status.set_defaults(action=_status)
+    watch = commands.add_parser("watch", help="predict each spectrum when it arrives in a folder, until Ctrl-C")
+    watch.add_argument("folder", type=Path, metavar="FOLDER", help="where spectra arrive")
+    _add_config_options(watch)
+    watch.add_argument("--once", action="store_true", help="end when the files that are there have their rows")
+    watch.add_argument(
+        "--interval", type=_seconds, default=0.5, metavar="S", help="time between two looks [s] (default: 0.5)"
+    )
+    watch.add_argument(
+        "--patience", type=_seconds, default=10.0, metavar="S",
+        help="a file that cannot be used gets its row when unchanged for so long [s] (default: 10)",
+    )  # fmt: skip
+    watch.add_argument("--catalogue", type=Path, metavar="FILE", help="default: watch_catalogue.ecsv in run_dir")
+    watch.set_defaults(action=_watch)
     doctor = commands.add_parser("doctor", help="what works on this machine, and what to do about the rest")
     doctor.set_defaults(action=_doctor)
     return parser
@@ -225,6 +239,29 @@ def _status(options: argparse.Namespace) -> None:
     from starnet_hpc.launch.status import status
 
     status(load_config(options.config, options.overrides), json=options.json)
+
+
+def _watch(options: argparse.Namespace) -> None:
+    from starnet_hpc.launch.watch import watch
+
+    watch(
+        load_config(options.config, options.overrides),
+        options.folder,
+        once=options.once,
+        interval_s=options.interval,
+        patience_s=options.patience,
+        catalogue=options.catalogue,
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0.01 <= seconds <= 86_400:  # a day
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds, from 0.01 to 86400")
+    return seconds
 
 
 def _count(text: str) -> int:

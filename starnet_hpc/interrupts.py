@@ -23,10 +23,15 @@ class StopRequest:
 
 
 @contextmanager
-def stop_requests() -> Iterator[StopRequest]:
-    """Collect stop signals instead of dying of them; nothing else is done in the handler. Main thread only."""
+def stop_requests(*, keyboard: bool = False) -> Iterator[StopRequest]:
+    """Collect stop signals instead of dying of them; nothing else is done in the handler. Main thread only.
+
+    Args:
+        keyboard: collect Ctrl-C, too, which otherwise interrupts at once.
+    """
     request = StopRequest()
-    before = {number: signal.signal(number, request._remember) for number in STOP_SIGNALS}
+    collected = (*STOP_SIGNALS, signal.SIGINT) if keyboard else STOP_SIGNALS
+    before = {number: signal.signal(number, request._remember) for number in collected}
     try:
         yield request
     finally:

@@ -31,7 +31,7 @@ def test_each_stage_is_a_program_that_explains_itself(stage: str) -> None:
     assert "SECTION.KEY=VALUE" in said.stdout
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "quickstart", "instruments", "doctor"])
+@pytest.mark.parametrize("command", [*COMMANDS, "quickstart", "instruments", "doctor", "watch"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main([command, "--help"])

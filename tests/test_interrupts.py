@@ -41,3 +41,11 @@ def test_they_come_back_after_an_exception_too() -> None:
 def test_the_keyboard_interrupts_at_once() -> None:
     with pytest.raises(KeyboardInterrupt), stop_requests():
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_keyboard_is_remembered_where_that_is_asked_for() -> None:
+    with stop_requests(keyboard=True) as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.signal is signal.SIGINT
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)

@@ -1,7 +1,6 @@
 """StarNet's convolutions, by a kernel that does them in one pass where that can be: in float32, on CPUs."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from starnet_hpc.kernels.pooling import CHANNELS, FILTERS, POOL, TAPS, Filters, pooled, pooled_gradient, pooled_length
+from starnet_hpc.networks.threads import for_each
 
 
 class PooledConvolutions(nn.Sequential):
@@ -57,7 +57,7 @@ class _ByKernel(torch.autograd.Function):
         features = torch.empty((rows, FILTERS, length))
         winner = torch.empty((rows, FILTERS, length) if keep else (rows, 0, 0), dtype=torch.uint8)
         x, out, won = flux.contiguous().numpy(), features.numpy(), winner.numpy()
-        _for_each(rows, lambda row: pooled(x[row], filters, out[row], won[row]))
+        for_each(rows, lambda row: pooled(x[row], filters, out[row], won[row]))
         ctx.save_for_backward(flux, winner, *weights)
         return features.view(rows, FILTERS * length)
 
@@ -71,7 +71,7 @@ class _ByKernel(torch.autograd.Function):
         given = gradient.contiguous().numpy().reshape(won.shape)
         # Each spectrum has sums of its own, added up in order: the bits do not depend on the number of threads.
         own = Filters(*(np.zeros((rows, *weight.shape), np.float32) for weight in filters))
-        _for_each(
+        for_each(
             rows, lambda row: pooled_gradient(x[row], filters, given[row], won[row], Filters(*(s[row] for s in own)))
         )
         totals = (torch.from_numpy(s.sum(axis=0)).view_as(weight) for s, weight in zip(own, weights, strict=True))
@@ -81,15 +81,3 @@ class _ByKernel(torch.autograd.Function):
 def _filters(weights: Sequence[Tensor]) -> Filters:
     arrays: list[NDArray[np.float32]] = [weight.detach().contiguous().numpy() for weight in weights]
     return Filters(arrays[0][:, 0], *arrays[1:])
-
-
-def _for_each(rows: int, work: Callable[[int], None]) -> None:
-    """Call `work` for every row, on as many threads as torch uses: they take the rows as they come."""
-    threads = min(torch.get_num_threads(), rows)
-    if threads <= 1:
-        for row in range(rows):
-            work(row)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(work, range(rows)):
-            pass

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from starnet_hpc.networks.activated import Activated
 from starnet_hpc.networks.layout import Convolution
 from starnet_hpc.networks.network import Network
-from starnet_hpc.networks.normalisation import BatchNorm
 from starnet_hpc.networks.view import View
 
 _STEM = 32
@@ -30,8 +30,8 @@ class ResNet(Network):
             view.channels, _STEM, _STEM_LENGTH, stride=_STEM_STRIDE, padding=_STEM_LENGTH // 2, bias=False
         )
         widths = [_STEM, *channels]
-        self.stages = nn.Sequential(*(_Stage(a, b) for a, b in pairwise(widths)))
-        self.squeeze = nn.Sequential(BatchNorm(widths[-1]), nn.ReLU(), Convolution(widths[-1], _SQUEEZE, 1), nn.ReLU())
+        self.stages = nn.ModuleList(_Stage(a, b) for a, b in pairwise(widths))
+        self.squeeze = Activated(Convolution(widths[-1], _SQUEEZE, 1), nn.ReLU())
         length = view.pixels // _STEM_STRIDE + 1
         for _ in channels:
             length = -(-length // 2)
@@ -39,8 +39,10 @@ class ResNet(Network):
         self.head = head(dense)
 
     def hidden(self, flux: Tensor) -> Tensor:  # noqa: D102
-        image = self.view(flux)[:, :, None, :]
-        hidden: Tensor = self.dense(self.squeeze(self.stages(self.stem(image))))
+        terms: tuple[Tensor, ...] = (self.stem(self.view(flux)[:, :, None, :]),)
+        for stage in self.stages:
+            terms = stage(*terms)
+        hidden: Tensor = self.dense(self.squeeze(*terms))
         return hidden
 
 
@@ -53,15 +55,14 @@ class _Stage(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
-        self.halve = _convolution(channels_in, channels_out, stride=2)
-        self.refine = _convolution(channels_out, channels_out)
+        self.halve = Activated(_convolution(channels_in, channels_out, stride=2))
+        self.refine = Activated(_convolution(channels_out, channels_out))
 
-    def forward(self, x: Tensor) -> Tensor:
-        halved: Tensor = self.halve(x)
-        refined: Tensor = self.refine(halved)
-        return halved + refined
+    def forward(self, *terms: Tensor) -> tuple[Tensor, Tensor]:
+        """Return two tensors of which the sum is meant, as are those that are given: who comes next adds them up."""
+        halved: Tensor = self.halve(*terms)
+        return halved, self.refine(halved)
 
 
-def _convolution(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:
-    convolution = Convolution(channels_in, channels_out, 5, stride=stride, padding=2, bias=False)
-    return nn.Sequential(BatchNorm(channels_in), nn.ReLU(), convolution)
+def _convolution(channels_in: int, channels_out: int, stride: int = 1) -> Convolution:
+    return Convolution(channels_in, channels_out, 5, stride=stride, padding=2, bias=False)

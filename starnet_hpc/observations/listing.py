@@ -81,13 +81,24 @@ def listing_of(survey: SurveyConfig) -> Listing:
     assert survey.path is not None  # noqa: S101 - SurveyConfig has checked that one of the two is given
     paths = _files_in(survey.path, survey.format)
     unknown = np.full((len(paths), len(LABELS)), np.nan)
-    ids = _unique([_stem(path) for path in paths], survey.path)
+    ids = _unique([file_id(path) for path in paths], survey.path)
     return Listing(tuple(paths), ids, np.full(len(paths), np.nan), ("",) * len(paths), unknown, unknown.copy())
+
+
+def spectra_endings(observation_format: str | None) -> tuple[tuple[str, ...], ...]:
+    """Return how names of spectra end, in small letters: a folder's are those of the first group that it has any of."""
+    return (READERS[observation_format].endings,) if observation_format else (FITS_ENDINGS, _OTHER_ENDINGS)
+
+
+def file_id(path: Path) -> str:
+    """Return the identifier of a spectrum of which nothing but its file is known: the name without its ending."""
+    name = path.name.removesuffix(".gz")
+    return name.rsplit(".", 1)[0] if "." in name else name
 
 
 def _files_in(folder: Path, observation_format: str | None) -> list[Path]:
     """Return the files of a folder that are spectra by their names: of a format, or FITS files, or else text files."""
-    chosen = (READERS[observation_format].endings,) if observation_format else (FITS_ENDINGS, _OTHER_ENDINGS)
+    chosen = spectra_endings(observation_format)
     for endings in chosen:
         if found := files_ending(folder, endings, ObservationFormatError, "survey.path"):
             return found
@@ -111,7 +122,7 @@ def _from_manifest(found: Table, manifest: Path, base: Path) -> Listing:
     if empty:
         raise ObservationFormatError(f"{manifest}: row {empty[0] + 1} has no `path`")
     paths = tuple(base / name for name in names)
-    ids = _texts(table, "id", manifest) if "id" in table else [_stem(path) for path in paths]
+    ids = _texts(table, "id", manifest) if "id" in table else [file_id(path) for path in paths]
     remedy = "give each row a name of its own in `id`" if "id" in table else "add a column `id` with names"
     snr = _numbers(table, "snr", len(paths), manifest)
     return Listing(
@@ -134,7 +145,7 @@ def _matched(found: Table, catalogue: Path, paths: list[Path]) -> Listing:
     rows = {name: row for row, name in enumerate(names)}
     objects = [_object_name(path) for path in paths]
     ids = _unique(
-        [name if name in rows else _stem(path) for name, path in zip(objects, paths, strict=True)],
+        [name if name in rows else file_id(path) for name, path in zip(objects, paths, strict=True)],
         catalogue,
         "several files are of one star: give the catalogue a column `path` that names one for each row",
     )
@@ -240,8 +251,3 @@ def _unique(
             f"{where}: identifiers must be unique, but {len(twice)} occur more than once: {shown}; {remedy}"
         )
     return tuple(ids)
-
-
-def _stem(path: Path) -> str:
-    name = path.name.removesuffix(".gz")
-    return name.rsplit(".", 1)[0] if "." in name else name

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starnet_hpc import parallel
-from starnet_hpc.config import AugmentConfig, InstrumentConfig
+from starnet_hpc.config import AugmentConfig, InstrumentConfig, SurveyConfig
 from starnet_hpc.errors import CoverageError, MissingInputError, ObservationFormatError, ResolutionError
 from starnet_hpc.flags import Flag
 from starnet_hpc.observations import Declared, read_observation, settled
@@ -56,16 +56,8 @@ class ShardReduction:
     """The store."""
     layout: Layout
     recipe_digest: str
-    instrument: InstrumentConfig
-    augment: AugmentConfig
-    observation_format: str | None
-    """None asks each file."""
-    declared: Declared
-    """What the user says of wavelengths."""
-    cosmics: bool
-    """Whether spikes are masked."""
-    flag_problems: bool
-    """Whether a file that cannot be used becomes a flagged row instead of an error."""
+    files: "FileReduction"
+    """What each file goes through."""
 
     def __call__(self, shard: Shard) -> ShardSummary:
         """Read, reduce and write the spectra of one shard.
@@ -86,7 +78,7 @@ class ShardReduction:
         facts: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
         problems = []
         for k, (path, snr) in enumerate(zip(shard.paths, shard.snr, strict=True)):
-            row, frame, remark = self._row(path, snr)
+            row, frame, remark = self.files.row(path, snr)
             flux[k] = row.flux
             facts["snr"].append(row.snr if math.isfinite(row.snr) else None)
             facts["flags"].append(int(row.flags))
@@ -98,8 +90,44 @@ class ShardReduction:
                 problems.append(remark)
         return flux, facts, problems
 
-    def _row(self, path: Path, snr: float) -> tuple[SurveyRow, str, str]:
-        """Return a row, its velocity frame, and what should be said about it."""
+
+@dataclass(frozen=True)
+class FileReduction:
+    """What one file of a survey goes through; the same for a row of the store and for a spectrum that comes alone."""
+
+    instrument: InstrumentConfig
+    augment: AugmentConfig
+    observation_format: str | None
+    """None asks each file."""
+    declared: Declared
+    """What the user says of wavelengths."""
+    cosmics: bool
+    """Whether spikes are masked."""
+    flag_problems: bool
+    """Whether a file that cannot be used becomes a flagged row instead of an error."""
+
+    @classmethod
+    def of(cls, survey: SurveyConfig, instrument: InstrumentConfig, augment: AugmentConfig) -> "FileReduction":
+        """Return what the files of a survey go through."""
+        return cls(
+            instrument=instrument,
+            augment=augment,
+            observation_format=survey.format,
+            declared=Declared(medium=survey.medium, frame=survey.frame),
+            cosmics=survey.cosmics,
+            flag_problems=survey.on_error == "flag",
+        )
+
+    def row(self, path: Path, snr: float) -> tuple[SurveyRow, str, str]:
+        """Return a row, its velocity frame, and what should be said about it.
+
+        Args:
+            path: of the file.
+            snr: signal-to-noise ratio a pixel that the user gives; NaN takes the file's, or an estimate.
+
+        Raises:
+            ConfigError, ObservationFormatError, MissingInputError, CoverageError, ResolutionError: as for a shard.
+        """
         reduction = reduction_for(self.instrument, self.augment)
         try:
             spectrum = settled(read_observation(path, self.observation_format), self.declared, path)

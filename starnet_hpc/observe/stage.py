@@ -14,11 +14,11 @@ from starnet_hpc.grids.fitsfile import identity
 from starnet_hpc.instruments import CONTINUUM_SETTINGS, Instrument, load_instrument
 from starnet_hpc.interrupts import stop_requests
 from starnet_hpc.labels import LABELS
-from starnet_hpc.observations import Declared, Listing, listing_of
+from starnet_hpc.observations import Listing, listing_of
 from starnet_hpc.observe.examples import keep_survey_examples
 from starnet_hpc.observe.readme import survey_readme
 from starnet_hpc.observe.reduction import Reduction
-from starnet_hpc.observe.shards import Shard, ShardReduction, flag_counts, merged_columns
+from starnet_hpc.observe.shards import FileReduction, Shard, ShardReduction, flag_counts, merged_columns
 from starnet_hpc.progress import StageLog, stage_log
 from starnet_hpc.stores import Layout, StoreBuild, building, finished, open_store
 
@@ -56,7 +56,7 @@ def observe(config: ExperimentConfig, *, sample: int | None = None) -> Path:
         raise ConfigError("survey: this section is missing; `observe` needs to know where the observed spectra are")
     with stage_log("observe", config.run_dir) as log:
         instrument = load_instrument(config.instrument)
-        path, settings = config.store("survey"), _settings(config, config.survey, instrument)
+        path, settings = config.store("survey"), survey_settings(config, config.survey, instrument)
         try:
             listing = listing_of(config.survey).sample(sample)
         except MissingInputError as gone:
@@ -111,12 +111,7 @@ def _build(
             path=path,
             layout=layout,
             recipe_digest=build.recipe_digest,
-            instrument=instrument.config,
-            augment=config.augment,
-            observation_format=survey.format,
-            declared=Declared(medium=survey.medium, frame=survey.frame),
-            cosmics=survey.cosmics,
-            flag_problems=survey.on_error == "flag",
+            files=FileReduction.of(survey, instrument.config, config.augment),
         )
         try:
             _run(config, log, build, task, listing)
@@ -146,7 +141,7 @@ def _keep_examples(
 def _recipe(config: ExperimentConfig, survey: SurveyConfig, instrument: Instrument, listing: Listing) -> dict[str, Any]:
     """Return what the content is a function of; files count by name and `identity`, so that their folder may move."""
     return {
-        **_settings(config, survey, instrument),
+        **survey_settings(config, survey, instrument),
         "files": {
             "count": len(listing),
             "digest": provenance.digest_recipe(
@@ -162,8 +157,8 @@ def _recipe(config: ExperimentConfig, survey: SurveyConfig, instrument: Instrume
     }
 
 
-def _settings(config: ExperimentConfig, survey: SurveyConfig, instrument: Instrument) -> dict[str, Any]:
-    """Return the part of the recipe that is known without the files."""
+def survey_settings(config: ExperimentConfig, survey: SurveyConfig, instrument: Instrument) -> dict[str, Any]:
+    """Return the part of the recipe of `survey.zarr` that is known without the files."""
     return {
         "stage": f"observe {_STAGE_FORMAT}",
         "instrument": instrument.recipe(),

@@ -1,6 +1,7 @@
 """Flags of catalogue rows, from what was predicted and what is known of the spectra."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +14,26 @@ from starnet_hpc.stores import Store
 
 def flag_rows(store: Store, mean: NDArray[np.float64], trained_on: TrainedOn) -> NDArray[np.int32]:
     """Return the flags [rows] of a store's rows with predicted labels `mean` [rows, labels]."""
-    flags = np.zeros(len(store), dtype=np.int32)
-    if store.has("flags"):
-        flags |= store.column("flags").astype(np.int32)
-    flags[~np.isfinite(mean).all(axis=1)] |= Flag.BAD_INPUT
+    before = store.column("flags") if store.has("flags") else np.zeros(len(store), dtype=np.int32)
     snr = store.column("snr") if store.has("snr") else store.column("draws/snr")
+    return flags_of(before, np.asarray(snr, dtype=np.float64), mean, trained_on)
+
+
+def flags_of(
+    before: NDArray[np.integer[Any]], snr: NDArray[np.float64], mean: NDArray[np.float64], trained_on: TrainedOn
+) -> NDArray[np.int32]:
+    """Return the flags [rows] of spectra.
+
+    Args:
+        before: flags [rows] that they had before they were predicted.
+        snr: signal-to-noise ratio a pixel [rows], NaN where unknown.
+        mean: predicted labels [rows, labels], NaN where there is no prediction.
+        trained_on: what the members were trained on.
+    """
+    flags = before.astype(np.int32)
+    flags[~np.isfinite(mean).all(axis=1)] |= Flag.BAD_INPUT
     with np.errstate(invalid="ignore"):
-        flags[np.asarray(snr, dtype=np.float64) < trained_on.snr_min] |= Flag.LOW_SNR
+        flags[snr < trained_on.snr_min] |= Flag.LOW_SNR
         for k, name in enumerate(trained_on.label_names):
             beyond = (mean[:, k] < trained_on.label_min[k]) | (mean[:, k] > trained_on.label_max[k])
             flags[beyond] |= outside(name)

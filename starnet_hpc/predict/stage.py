@@ -1,7 +1,7 @@
 """Predict: members and `test.zarr`, `survey.zarr` in; catalogues out. One process, or many under MPI."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from starnet_hpc import provenance
+from starnet_hpc.allocation import keep_freed_memory
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import MissingInputError, PredictionError, StarnetError, StoreMismatchError
 from starnet_hpc.instruments import load_instrument
-from starnet_hpc.labels import ordered
 from starnet_hpc.networks import Member, Moments, TrainedOn, describe_members, load_member
 from starnet_hpc.predict.calibration import (
     Calibration,
@@ -24,8 +24,10 @@ from starnet_hpc.predict.calibration import (
 )
 from starnet_hpc.predict.catalogue import catalogue_columns, settings, write_fits, write_parquet
 from starnet_hpc.predict.flagging import flag_doubts, flag_rows
-from starnet_hpc.predict.limits import Limits, find_limits, limits_header, read_limits, write_limits
-from starnet_hpc.predict.ranks import Ranks, local_rank, started_ranks
+from starnet_hpc.predict.limits import Limits, find_limits, limits_header, read_limits, sigma_limits_of, write_limits
+from starnet_hpc.predict.places import best_file, calibration_file, chosen_device, limits_file, predictions_dir
+from starnet_hpc.predict.ranks import Ranks, started_ranks
+from starnet_hpc.predict.reading import Read, read_ahead
 from starnet_hpc.predict.sharing import share
 from starnet_hpc.predict.units import (
     UnitTable,
@@ -59,8 +61,12 @@ class _Task:
     header: dict[str, tuple[str | int, str]]
 
 
-def predict(config: ExperimentConfig) -> list[Path]:
+def predict(config: ExperimentConfig, *, only: str | None = None) -> list[Path]:
     """Predict every store that is there; return the FITS catalogues.
+
+    Args:
+        config: of the experiment.
+        only: name of a store to leave all others out for; `valid` calibrates.
 
     Raises:
         MissingInputError: members or stores are missing.
@@ -69,13 +75,15 @@ def predict(config: ExperimentConfig) -> list[Path]:
         LauncherError: the MPI launcher and the MPI library do not belong together.
     """
     with started_ranks() as ranks, _log(config, ranks) as log:
-        device = _device(config)
+        device = chosen_device(config)
         # Threads change the order of sums inside a network, so their number is part of the recipe, not of the machine.
         torch.set_num_threads(config.predict.threads)
+        if device == "cpu":
+            keep_freed_memory()  # the activations of one batch are those of the next
         digests, trained_on = ranks.agree(
-            lambda: describe_members([_best(config, m) for m in range(config.ensemble.members)])
+            lambda: describe_members([best_file(config, m) for m in range(config.ensemble.members)])
         )
-        tasks = ranks.agree(lambda: _tasks(config, digests, trained_on, device))
+        tasks = ranks.agree(lambda: _tasks(config, digests, trained_on, device, only))
         if ranks.size > 1:
             log.info("%d ranks", ranks.size)
         failures: list[str] = []
@@ -110,20 +118,18 @@ def _predict_store(config: ExperimentConfig, task: _Task, ranks: Ranks, device: 
     mine = share(ranks.rank, ranks.size, len(todo), config.ensemble.members, config.predict.ranks_per_shard)
     line = ranks.line(mine.line)
     # Who has no unit to do needs no members: a rerun with nothing left to do is quick.
-    members = ranks.agree(lambda: [load_member(_best(config, m), device) for m in mine.members if mine.units])
+    members = ranks.agree(lambda: [load_member(best_file(config, m), device) for m in mine.members if mine.units])
     tellurics = load_instrument(config.instrument).tellurics()
     failures: list[str] = []
-    rows_here = sum(len(unit_rows(task.store, todo[n], config.predict.shard_rows)) for n in mine.units)
+    units = [unit_rows(task.store, todo[number], config.predict.shard_rows) for number in mine.units]
     title = f"{task.name}: {config.ensemble.members} members" + (", first rank's share" if ranks.size > 1 else "")
-    with log.bar(title, rows_here, "spectra") as bar:
-        for number in mine.units:
-            unit = todo[number]
-            rows = unit_rows(task.store, unit, config.predict.shard_rows)
-            slots, problem = _attempt(task, rows, members, tellurics, config, device)
+    with log.bar(title, sum(map(len, units)), "spectra") as bar, closing(read_ahead(task.store, units)) as reads:
+        for number, rows, read in zip(mine.units, units, reads, strict=True):
+            slots, problem = _attempt(read, members, tellurics, config, device)
             if not line.failed(problem is not None):
                 total = line.reduce(slots)
                 if total is not None:
-                    problem = _keep(task, unit, total)
+                    problem = _keep(task, todo[number], total)
             if problem is not None:
                 failures.append(f"rows {rows.start}-{rows.stop - 1} of {task.store.path}: {problem}")
             bar.advance(len(rows))
@@ -152,8 +158,7 @@ def _keep(task: _Task, unit: int, slots: Moments) -> str | None:
 
 
 def _attempt(
-    task: _Task,
-    rows: range,
+    read: Read,
     members: Sequence[Member],
     tellurics: NDArray[np.bool_],
     config: ExperimentConfig,
@@ -161,16 +166,19 @@ def _attempt(
 ) -> tuple[NDArray[np.float64], str | None]:
     """Return the moments of this rank's members, or what went wrong: a failing unit must not stop the others."""
     try:
-        flux = task.store.read(rows.start, rows.stop)
         found = member_moments(
-            members, config.ensemble.members, flux, tellurics, batch_size=config.predict.batch_size, device=device
+            members, config.ensemble.members, read(), tellurics, batch_size=config.predict.batch_size, device=device
         )
     except (StarnetError, OSError, RuntimeError, ValueError) as error:
         return np.empty(0), f"{type(error).__name__}: {error}"
     return found, None
 
 
-def _tasks(config: ExperimentConfig, digests: list[str], trained_on: TrainedOn, device: str) -> list[_Task]:
+def _tasks(
+    config: ExperimentConfig, digests: list[str], trained_on: TrainedOn, device: str, only: str | None
+) -> list[_Task]:
+    if only is not None:
+        return [_task(config, only, digests, trained_on, device)]
     names = [name for name in _STORES if (config.store(name) / "zarr.json").exists()]
     if config.survey is not None and "survey" not in names:
         raise MissingInputError(
@@ -209,7 +217,7 @@ def _task(config: ExperimentConfig, name: str, digests: list[str], trained_on: T
         "CONFIG": (settings(config), "settings behind it, as JSON"),
     }
     units = -(-len(store) // config.predict.shard_rows)
-    folder = _predictions(config) / name
+    folder = predictions_dir(config) / name
     return _Task(name, store, folder, units, provenance.digest_recipe(recipe), header)
 
 
@@ -221,10 +229,10 @@ def _join(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: Sta
     path = config.catalogue(task.name)
     mark = task.folder / "catalogue.json"
     names = tuple(trained_on.label_names)
-    calibration, limits, sigma_limits = Calibration.none(len(names)), Limits.none(len(names)), _sigma_limits(config)
+    calibration, limits, sigma_limits = Calibration.none(len(names)), Limits.none(len(names)), sigma_limits_of(config)
     if (config.store("valid") / "zarr.json").exists():
-        calibration = read_calibration(_calibration_file(config), len(names))
-        limits = read_limits(_limits_file(config), len(names))
+        calibration = read_calibration(calibration_file(config), len(names))
+        limits = read_limits(limits_file(config), len(names))
     else:
         log.warning(
             "%s is not there: sigmas are as claimed, and nothing says which rows are unusual", config.store("valid")
@@ -259,8 +267,8 @@ def _join(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: Sta
 
 def _calibrate(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: StageLog) -> None:
     """Find the factors that make sigma cover on the validation spectra, and what these say of the ensemble."""
-    mark, report = task.folder / "calibrated.json", _predictions(config) / "validation.json"
-    there = all(path.exists() for path in (_calibration_file(config), _limits_file(config), report, mark))
+    mark, report = task.folder / "calibrated.json", predictions_dir(config) / "validation.json"
+    there = all(path.exists() for path in (calibration_file(config), limits_file(config), report, mark))
     if there and read_json(mark).get("recipe") == task.recipe:
         return
     mark.unlink(missing_ok=True)
@@ -268,8 +276,8 @@ def _calibrate(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log
     ensemble, names = table.combined, trained_on.label_names
     truth, template = task.store.labels(names), task.store.column("template")
     found, limits = calibrate(ensemble.mean, ensemble.total, truth, template), find_limits(ensemble, table.distance)
-    write_calibration(_calibration_file(config), found, names)
-    write_limits(_limits_file(config), limits, names)
+    write_calibration(calibration_file(config), found, names)
+    write_limits(limits_file(config), limits, names)
     told = ensemble_report(table.members, ensemble, truth, template, trained_on)
     write_json(report, {"members": task.header["MEMBERS"][0], **told})
     write_json(mark, {"recipe": task.recipe})
@@ -285,22 +293,6 @@ def _calibrate(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log
         )
     for a, b in told["diversity"]["nearly_same"] if "diversity" in told else []:
         log.warning("members %d and %d are nearly the same: their spread says little of what is not known", a, b)
-
-
-def _predictions(config: ExperimentConfig) -> Path:
-    return config.run_dir / "predictions"
-
-
-def _calibration_file(config: ExperimentConfig) -> Path:
-    return _predictions(config) / "calibration.json"
-
-
-def _limits_file(config: ExperimentConfig) -> Path:
-    return _predictions(config) / "limits.json"
-
-
-def _sigma_limits(config: ExperimentConfig) -> dict[str, float]:
-    return {name: config.evaluate.sigma_limits[name] for name in ordered(config.evaluate.sigma_limits)}
 
 
 def _whole(task: _Task) -> UnitTable:
@@ -327,15 +319,3 @@ def _identifiers(task: _Task) -> NDArray[np.object_]:
             )
         return identifiers
     return np.array([f"{task.name}-{row:07d}" for row in range(len(task.store))], dtype=object)
-
-
-def _best(config: ExperimentConfig, member: int) -> Path:
-    return config.member_dir(member) / "best.pt"
-
-
-def _device(config: ExperimentConfig) -> str:
-    wanted = config.predict.device
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
-    if device == "cuda":
-        torch.cuda.set_device(local_rank() % torch.cuda.device_count())  # the ranks of a node share its GPUs
-    return device

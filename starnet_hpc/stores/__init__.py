@@ -4,6 +4,7 @@ from starnet_hpc.stores.build import StoreBuild, building, checked, finished, wr
 from starnet_hpc.stores.bulk import page_aligned
 from starnet_hpc.stores.files import explain_full_disk, only_writer, read_json, write_atomically, write_json
 from starnet_hpc.stores.footprint import Footprint, StorePlan, footprint, forecast
+from starnet_hpc.stores.growing import Cell, Field, GrowingTable, Kind, growing_table, one_line
 from starnet_hpc.stores.layout import Layout
 from starnet_hpc.stores.reading import MappedRows, Store, is_complete, open_store
 from starnet_hpc.stores.readme import readme
@@ -18,8 +19,12 @@ from starnet_hpc.stores.verification import (
 )
 
 __all__ = [
+    "Cell",
     "Damage",
+    "Field",
     "Footprint",
+    "GrowingTable",
+    "Kind",
     "Layout",
     "MappedRows",
     "ShardCheck",
@@ -36,7 +41,9 @@ __all__ = [
     "finished",
     "footprint",
     "forecast",
+    "growing_table",
     "is_complete",
+    "one_line",
     "only_writer",
     "open_store",
     "page_aligned",

@@ -1,0 +1,135 @@
+"""All members in memory: labels of spectra that come one by one, with the numbers that the stage gives them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from starnet_hpc import provenance
+from starnet_hpc.config import ExperimentConfig
+from starnet_hpc.errors import StoreMismatchError
+from starnet_hpc.instruments import load_instrument
+from starnet_hpc.networks import Member, TrainedOn, describe_members, load_member
+from starnet_hpc.predict.calibration import Calibration, read_calibration
+from starnet_hpc.predict.catalogue import Column, catalogue_columns
+from starnet_hpc.predict.flagging import flag_doubts, flags_of
+from starnet_hpc.predict.limits import Limits, read_limits, sigma_limits_of
+from starnet_hpc.predict.places import best_file, calibration_file, chosen_device, limits_file, predictions_dir
+from starnet_hpc.predict.stage import predict
+from starnet_hpc.predict.units import fold, member_moments
+from starnet_hpc.progress import StageLog
+from starnet_hpc.stores import read_json
+
+
+@dataclass(frozen=True)
+class MembersThere:
+    """What is known of a run's members while their weights are still on the disk."""
+
+    digest: str
+    """Of all of them together."""
+    trained_on: TrainedOn
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The members of a run, ready to predict, with the run's calibration."""
+
+    members: tuple[Member, ...]
+    digest: str
+    """Of all of them together."""
+    trained_on: TrainedOn
+    calibration: Calibration
+    limits: Limits
+    sigma_limits: Mapping[str, float]
+    tellurics: NDArray[np.bool_]
+    """Pixels [pixels] in telluric windows."""
+    device: str
+
+    def columns(
+        self,
+        identifiers: Sequence[str],
+        flux: NDArray[np.floating[Any]],
+        snr: NDArray[np.float64],
+        flags: NDArray[np.integer[Any]],
+    ) -> list[Column]:
+        """Return the catalogue's columns for some spectra.
+
+        Each spectrum goes through the networks alone, so that its labels do not depend on its company. They are those
+        of the stage with `predict.batch_size: 1`, bit for bit; larger batches change the last bits of a float32.
+
+        Args:
+            identifiers: [rows].
+            flux: continuum-normalised, 0 where masked [rows, pixels], in the precision of `augment.dtype`.
+            snr: signal-to-noise ratio a pixel [rows], NaN where unknown.
+            flags: [rows], as the reduction set them.
+        """
+        slots = member_moments(self.members, len(self.members), flux, self.tellurics, batch_size=1, device=self.device)
+        table = fold(slots)
+        found, sigma = table.combined, table.combined.total * self.calibration.factor
+        parts = (found.mean, sigma, found.total, found.aleatoric, found.epistemic)
+        names = np.array(identifiers, dtype=object)
+        all_flags = flags_of(flags, snr, found.mean, self.trained_on)
+        all_flags |= flag_doubts(found, sigma, table.distance, self.limits, self.sigma_limits, self.trained_on)
+        labels = tuple(self.trained_on.label_names)
+        return catalogue_columns(names, labels, parts, table.distance, all_flags, len(self.members))
+
+
+def members_there(config: ExperimentConfig) -> MembersThere:
+    """Return what is known of a run's members, after checking that they are all there and of its instrument.
+
+    Raises:
+        MissingInputError, StoreDamagedError: members are missing, or not whole.
+        StoreMismatchError: members do not belong together, or have other pixels than the instrument.
+    """
+    digests, trained_on = describe_members([best_file(config, m) for m in range(config.ensemble.members)])
+    instrument = load_instrument(config.instrument)
+    if provenance.digest_array(instrument.wavelength) != trained_on.wavelength_digest:
+        raise StoreMismatchError(
+            f"instrument: {instrument.name} has other pixels than the members in {config.run_dir} were trained for; "
+            f"give the instrument that they were trained for"
+        )
+    return MembersThere(provenance.digest_recipe({"members": digests}), trained_on)
+
+
+def load_ensemble(config: ExperimentConfig, there: MembersThere, log: StageLog) -> Ensemble:
+    """Return a run's ensemble with its members in memory, and its sigmas calibrated.
+
+    Where validation spectra have not been predicted yet with these members, that is done first.
+
+    Raises:
+        MissingInputError, StoreDamagedError, StoreMismatchError: as `members_there`, or of the validation spectra.
+        PredictionError: validation spectra could not be predicted.
+    """
+    calibration, limits = _calibration(config, there, log)
+    device = chosen_device(config)
+    torch.set_num_threads(config.predict.threads)
+    return Ensemble(
+        members=tuple(load_member(best_file(config, m), device) for m in range(config.ensemble.members)),
+        digest=there.digest,
+        trained_on=there.trained_on,
+        calibration=calibration,
+        limits=limits,
+        sigma_limits=sigma_limits_of(config),
+        tellurics=load_instrument(config.instrument).tellurics(),
+        device=device,
+    )
+
+
+def _calibration(config: ExperimentConfig, there: MembersThere, log: StageLog) -> tuple[Calibration, Limits]:
+    """Return factors of sigma and limits that belong to these members; none, with a warning, where none can be had."""
+    labels = len(there.trained_on.label_names)
+    if (config.store("valid") / "zarr.json").exists():
+        predict(config, only="valid")
+        return read_calibration(calibration_file(config), labels), read_limits(limits_file(config), labels)
+    # Members and calibration may have been copied to where they are used, without gigabytes of validation spectra.
+    report = predictions_dir(config) / "validation.json"
+    if calibration_file(config).exists() and report.exists() and read_json(report).get("members") == there.digest:
+        return read_calibration(calibration_file(config), labels), read_limits(limits_file(config), labels)
+    log.warning(
+        "%s is not there, nor a calibration of these members: sigmas are as claimed, not calibrated",
+        config.store("valid"),
+    )
+    return Calibration.none(labels), Limits.none(labels)
