@@ -128,7 +128,10 @@ def _facts(
         "seed": config.seed,
         "instrument": instrument.name,
         "members": ensemble.digest,
-        "sigma_factors": ensemble.calibration.factor.tolist(),
+        "sigma_factors": ensemble.standards.calibration.factor.tolist(),
+        "limits": {
+            key: value for key, (value, _) in ensemble.standards.header(ensemble.trained_on.label_names).items()
+        },
         "settings": provenance.digest_recipe(settings),
         "flags": {str(flag.name): flag.value for flag in Flag},
     }

@@ -1,6 +1,6 @@
 """All members in memory: labels of spectra that come one by one, with the numbers that the stage gives them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,11 @@ from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import StoreMismatchError
 from starnet_hpc.instruments import load_instrument
 from starnet_hpc.networks import Member, TrainedOn, describe_members, load_member
-from starnet_hpc.predict.calibration import Calibration, read_calibration
-from starnet_hpc.predict.catalogue import Column, catalogue_columns
-from starnet_hpc.predict.flagging import flag_doubts, flags_of
-from starnet_hpc.predict.limits import Limits, read_limits, sigma_limits_of
-from starnet_hpc.predict.places import best_file, calibration_file, chosen_device, limits_file, predictions_dir
+from starnet_hpc.predict.catalogue import Column
+from starnet_hpc.predict.flagging import flags_of
+from starnet_hpc.predict.places import best_file, calibration_file, chosen_device, predictions_dir
 from starnet_hpc.predict.stage import predict
+from starnet_hpc.predict.standards import Standards
 from starnet_hpc.predict.units import fold, member_moments
 from starnet_hpc.progress import StageLog
 from starnet_hpc.stores import read_json
@@ -35,18 +34,17 @@ class MembersThere:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The members of a run, ready to predict, with the run's calibration."""
+    """The members of a run, ready to predict, with the run's calibration and limits."""
 
     members: tuple[Member, ...]
     digest: str
     """Of all of them together."""
     trained_on: TrainedOn
-    calibration: Calibration
-    limits: Limits
-    sigma_limits: Mapping[str, float]
+    standards: Standards
     tellurics: NDArray[np.bool_]
     """Pixels [pixels] in telluric windows."""
     device: str
+    with_correlations: bool
 
     def columns(
         self,
@@ -68,13 +66,15 @@ class Ensemble:
         """
         slots = member_moments(self.members, len(self.members), flux, self.tellurics, batch_size=1, device=self.device)
         table = fold(slots)
-        found, sigma = table.combined, table.combined.total * self.calibration.factor
-        parts = (found.mean, sigma, found.total, found.aleatoric, found.epistemic)
-        names = np.array(identifiers, dtype=object)
-        all_flags = flags_of(flags, snr, found.mean, self.trained_on)
-        all_flags |= flag_doubts(found, sigma, table.distance, self.limits, self.sigma_limits, self.trained_on)
-        labels = tuple(self.trained_on.label_names)
-        return catalogue_columns(names, labels, parts, table.distance, all_flags, len(self.members))
+        all_flags = flags_of(flags, snr, table.mean, self.trained_on)
+        return self.standards.columns(
+            np.array(identifiers, dtype=object),
+            table,
+            all_flags,
+            self.trained_on,
+            len(self.members),
+            with_correlations=self.with_correlations,
+        )
 
 
 def members_there(config: ExperimentConfig) -> MembersThere:
@@ -103,33 +103,33 @@ def load_ensemble(config: ExperimentConfig, there: MembersThere, log: StageLog) 
         MissingInputError, StoreDamagedError, StoreMismatchError: as `members_there`, or of the validation spectra.
         PredictionError: validation spectra could not be predicted.
     """
-    calibration, limits = _calibration(config, there, log)
+    standards = _standards(config, there, log)
     device = chosen_device(config)
     torch.set_num_threads(config.predict.threads)
     return Ensemble(
         members=tuple(load_member(best_file(config, m), device) for m in range(config.ensemble.members)),
         digest=there.digest,
         trained_on=there.trained_on,
-        calibration=calibration,
-        limits=limits,
-        sigma_limits=sigma_limits_of(config),
+        standards=standards,
         tellurics=load_instrument(config.instrument).tellurics(),
         device=device,
+        with_correlations=config.predict.correlations,
     )
 
 
-def _calibration(config: ExperimentConfig, there: MembersThere, log: StageLog) -> tuple[Calibration, Limits]:
-    """Return factors of sigma and limits that belong to these members; none, with a warning, where none can be had."""
+def _standards(config: ExperimentConfig, there: MembersThere, log: StageLog) -> Standards:
+    """Return the calibration and limits that belong to these members; none, with a warning, where none can be had."""
     labels = len(there.trained_on.label_names)
     if (config.store("valid") / "zarr.json").exists():
         predict(config, only="valid")
-        return read_calibration(calibration_file(config), labels), read_limits(limits_file(config), labels)
+        return Standards.of(config, labels, validated=True)
     # Members and calibration may have been copied to where they are used, without gigabytes of validation spectra.
     report = predictions_dir(config) / "validation.json"
     if calibration_file(config).exists() and report.exists() and read_json(report).get("members") == there.digest:
-        return read_calibration(calibration_file(config), labels), read_limits(limits_file(config), labels)
+        return Standards.of(config, labels, validated=True)
     log.warning(
-        "%s is not there, nor a calibration of these members: sigmas are as claimed, not calibrated",
+        "%s is not there, nor a calibration of these members: sigmas are as claimed, not calibrated, and nothing says "
+        "which spectra are unusual",
         config.store("valid"),
     )
-    return Calibration.none(labels), Limits.none(labels)
+    return Standards.of(config, labels, validated=False)

@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from starnet_hpc.config import ExperimentConfig
-from starnet_hpc.labels import ordered
 from starnet_hpc.networks import Combined
 from starnet_hpc.stores import read_json, write_json
 
@@ -78,11 +76,6 @@ def read_limits(path: Path, labels: int) -> Limits:
         np.array(values, dtype=np.float64) for values in (saved["epistemic_share"], saved["feature_distance"])
     )
     return Limits(share, float(distance))
-
-
-def sigma_limits_of(config: ExperimentConfig) -> dict[str, float]:
-    """Return the largest sigmas of some labels that the configuration allows, in the labels' order."""
-    return {name: config.evaluate.sigma_limits[name] for name in ordered(config.evaluate.sigma_limits)}
 
 
 def limits_header(limits: Limits, sigma_limits: Mapping[str, float], label_names: Sequence[str]) -> Cards:

@@ -15,20 +15,15 @@ from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import MissingInputError, PredictionError, StarnetError, StoreMismatchError
 from starnet_hpc.instruments import load_instrument
 from starnet_hpc.networks import Member, Moments, TrainedOn, describe_members, load_member
-from starnet_hpc.predict.calibration import (
-    Calibration,
-    calibrate,
-    calibration_header,
-    read_calibration,
-    write_calibration,
-)
-from starnet_hpc.predict.catalogue import catalogue_columns, settings, write_fits, write_parquet
-from starnet_hpc.predict.flagging import flag_doubts, flag_rows
-from starnet_hpc.predict.limits import Limits, find_limits, limits_header, read_limits, sigma_limits_of, write_limits
+from starnet_hpc.predict.calibration import calibrate, write_calibration
+from starnet_hpc.predict.catalogue import settings, write_fits, write_parquet
+from starnet_hpc.predict.flagging import flag_rows
+from starnet_hpc.predict.limits import find_limits, write_limits
 from starnet_hpc.predict.places import best_file, calibration_file, chosen_device, limits_file, predictions_dir
 from starnet_hpc.predict.ranks import Ranks, started_ranks
 from starnet_hpc.predict.reading import Read, read_ahead
 from starnet_hpc.predict.sharing import share
+from starnet_hpc.predict.standards import Standards
 from starnet_hpc.predict.units import (
     UnitTable,
     fold,
@@ -228,21 +223,19 @@ def _join(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: Sta
         return
     path = config.catalogue(task.name)
     mark = task.folder / "catalogue.json"
-    names = tuple(trained_on.label_names)
-    calibration, limits, sigma_limits = Calibration.none(len(names)), Limits.none(len(names)), sigma_limits_of(config)
-    if (config.store("valid") / "zarr.json").exists():
-        calibration = read_calibration(calibration_file(config), len(names))
-        limits = read_limits(limits_file(config), len(names))
-    else:
+    names = trained_on.label_names
+    validated = (config.store("valid") / "zarr.json").exists()
+    if not validated:
         log.warning(
             "%s is not there: sigmas are as claimed, and nothing says which rows are unusual", config.store("valid")
         )
-    header = task.header | calibration_header(calibration, names) | limits_header(limits, sigma_limits, names)
+    standards = Standards.of(config, len(names), validated=validated)
+    header = task.header | standards.header(names)
     recipe = provenance.digest_recipe(
         {
             "task": task.recipe,
-            "calibration": calibration.factor.tolist(),
-            "limits": repr((limits.epistemic_share.tolist(), limits.distance, sigma_limits)),
+            "calibration": standards.calibration.factor.tolist(),
+            "limits": repr((standards.limits.epistemic_share.tolist(), standards.limits.distance)),
             "header": header,
         }
     )
@@ -252,17 +245,14 @@ def _join(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: Sta
         return
     mark.unlink(missing_ok=True)  # from here on what lies there is between two recipes
     table = _whole(task)
-    found, sigma = table.combined, table.combined.total * calibration.factor
-    flags = flag_rows(task.store, found.mean, trained_on)
-    flags |= flag_doubts(found, sigma, table.distance, limits, sigma_limits, trained_on)
-    parts = (found.mean, sigma, found.total, found.aleatoric, found.epistemic)
-    correlation = table.correlation if config.predict.correlations else None
-    members = config.ensemble.members
-    columns = catalogue_columns(_identifiers(task), names, parts, table.distance, flags, members, correlation)
+    flags = flag_rows(task.store, table.mean, trained_on)
+    members, correlations = config.ensemble.members, config.predict.correlations
+    columns = standards.columns(_identifiers(task), table, flags, trained_on, members, with_correlations=correlations)
     write_parquet(path.with_suffix(".parquet"), columns, header)
     write_fits(path, columns, header)
     write_json(mark, {"recipe": recipe})
-    log.info("%s: %d rows, %d of them flagged", path, flags.size, int((flags != 0).sum()))
+    (flagged,) = (np.count_nonzero(column.values) for column in columns if column.name == "flags")
+    log.info("%s: %d rows, %d of them flagged", path, len(task.store), flagged)
 
 
 def _calibrate(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: StageLog) -> None:

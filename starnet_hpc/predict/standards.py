@@ -1,0 +1,73 @@
+"""What the catalogue measures predictions by, and its columns."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from starnet_hpc.config import ExperimentConfig
+from starnet_hpc.labels import ordered
+from starnet_hpc.networks import TrainedOn
+from starnet_hpc.predict.calibration import Calibration, calibration_header, read_calibration
+from starnet_hpc.predict.catalogue import Column, catalogue_columns
+from starnet_hpc.predict.flagging import flag_doubts
+from starnet_hpc.predict.limits import Cards, Limits, limits_header, read_limits
+from starnet_hpc.predict.places import calibration_file, limits_file
+from starnet_hpc.predict.units import UnitTable
+
+
+@dataclass(frozen=True)
+class Standards:
+    """Factors and limits by which rows are judged."""
+
+    calibration: Calibration
+    """Of sigma, from validation spectra."""
+    limits: Limits
+    """Beyond which few validation spectra are."""
+    sigma_limits: Mapping[str, float]
+    """Largest calibrated sigma of some labels, as the user wants it."""
+
+    @classmethod
+    def of(cls, config: ExperimentConfig, labels: int, *, validated: bool) -> "Standards":
+        """Return those of a run; without validation spectra sigmas stay as claimed, and nothing is unusual."""
+        limits = config.evaluate.sigma_limits
+        return cls(
+            read_calibration(calibration_file(config), labels) if validated else Calibration.none(labels),
+            read_limits(limits_file(config), labels) if validated else Limits.none(labels),
+            {name: limits[name] for name in ordered(limits)},
+        )
+
+    def header(self, label_names: Sequence[str]) -> Cards:
+        """Return the header cards that tell of them."""
+        return calibration_header(self.calibration, label_names) | limits_header(
+            self.limits, self.sigma_limits, label_names
+        )
+
+    def columns(
+        self,
+        identifiers: NDArray[np.object_],
+        table: UnitTable,
+        flags: NDArray[np.int32],
+        trained_on: TrainedOn,
+        n_members: int,
+        *,
+        with_correlations: bool,
+    ) -> list[Column]:
+        """Return the catalogue's columns.
+
+        Args:
+            identifiers: [rows], unique.
+            table: what the ensemble predicts.
+            flags: [rows], from the spectra and the trained ranges; those of doubtful predictions are added here.
+            trained_on: what the members were trained on.
+            n_members: size of the ensemble.
+            with_correlations: whether correlations between labels get columns.
+        """
+        found = table.combined
+        sigma = found.total * self.calibration.factor
+        flags = flags | flag_doubts(found, sigma, table.distance, self.limits, self.sigma_limits, trained_on)
+        parts = (found.mean, sigma, found.total, found.aleatoric, found.epistemic)
+        correlation = table.correlation if with_correlations else None
+        names = tuple(trained_on.label_names)
+        return catalogue_columns(identifiers, names, parts, table.distance, flags, n_members, correlation)
