@@ -22,6 +22,9 @@ class Flag(IntFlag):
     """The S/N is below that of the noisiest training spectra."""
     UNKNOWN_SNR = 1 << 4
     """No S/N was given, and none could be estimated."""
+    VELOCITY_LIMIT = 1 << 5
+    """The velocity that the spectrum was shifted by is near the limit of the search, or more uncertain than the
+    residual velocities that were trained on: the networks may have seen it far from rest."""
     LARGE_SIGMA = 1 << 6
     """The sigma of a label is above its limit in `evaluate.sigma_limits`; without limits, never set."""
     LARGE_EPISTEMIC = 1 << 7

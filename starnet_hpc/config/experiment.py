@@ -1,15 +1,18 @@
 """One experiment: all sections of a YAML file."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from starnet_hpc.config.base import Section, UserPath, expanded
 from starnet_hpc.config.cluster import ClusterConfig
 from starnet_hpc.config.learning import EnsembleConfig, NetworkConfig, TrainConfig
 from starnet_hpc.config.spectra import AugmentConfig, GridConfig, InstrumentConfig
 from starnet_hpc.config.survey import EvaluateConfig, PredictConfig, SurveyConfig
+
+NEAR_REST_KMS = 10.0
+"""Networks that see spectra at rest are trained on velocities no larger than this."""
 
 
 def _path_expanded(instrument: str) -> str:
@@ -36,6 +39,16 @@ class ExperimentConfig(Section):
     predict: PredictConfig = PredictConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     cluster: ClusterConfig = ClusterConfig()
+
+    @model_validator(mode="after")
+    def _check_near_rest(self) -> Self:
+        if self.predict.radial_velocity == "ccf" and self.augment.vrad_max > NEAR_REST_KMS:
+            raise ValueError(
+                f"predict.radial_velocity: ccf shows the networks spectra at rest, but augment.vrad_max is "
+                f"{self.augment.vrad_max:g}: set it to 2 (km/s, {NEAR_REST_KMS:g} at most) and train near rest, or set "
+                f"predict.radial_velocity: network"
+            )
+        return self
 
     def store(self, name: str) -> Path:
         """Return the path of a store: `grid`, `train`, `valid`, `test` or `survey`, or one of `predict.other_tests`."""

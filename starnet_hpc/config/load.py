@@ -141,7 +141,7 @@ def _explain(model: type[BaseModel], fault: Any) -> str:
     shown = fault["input"]
     if isinstance(shown, str | int | float | bool | list) and fault["type"] != "value_error":
         message += f", got {shown!r}"
-    return f"{key}: {message}"
+    return f"{key}: {message}" if key else message  # of the whole: it names its keys itself
 
 
 def _beside_the_point(fault: Any, faults: Sequence[Any]) -> bool:
@@ -151,7 +151,7 @@ def _beside_the_point(fault: Any, faults: Sequence[Any]) -> bool:
         return any(other["loc"][: len(place)] == place and len(other["loc"]) > len(place) for other in faults)
     chose_mapping = fault["type"] == "string_type" and isinstance(fault["input"], dict)
     chose_name = fault["type"] == "model_type" and isinstance(fault["input"], str)
-    return _is_branch(place[-1]) and (chose_mapping or chose_name)
+    return (chose_mapping or chose_name) and _is_branch(place[-1])
 
 
 def _is_branch(part: object) -> bool:

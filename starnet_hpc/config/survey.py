@@ -61,6 +61,11 @@ class PredictConfig(Section):
     """Whether the catalogue has the correlation of each two labels between the members, `teff_logg_corr` and so on."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where networks run; auto: a GPU if there is one."""
+    radial_velocity: Literal["network", "ccf"] = "network"
+    """What measures velocities: `network`, the networks alone, as the paper does; `ccf`, cross-correlation with a few
+    templates of the grid first, then the networks, trained near rest, see the spectrum shifted to rest."""
+    velocity_limit: Annotated[float, Field(gt=0, le=3000)] = 500.0
+    """Velocities between minus and plus this are searched [km/s] (`radial_velocity: ccf`)."""
     other_tests: dict[
         Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$"), AfterValidator(_name_of_a_store)], UserPath
     ] = Field(default_factory=dict)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from starnet_hpc.errors import MissingInputError, StoreDamagedError, StoreMismatchError
 from starnet_hpc.evaluate.sample import LabelColumns
 from starnet_hpc.labels import ordered
+from starnet_hpc.statistics import Floats
 from starnet_hpc.stores import Store
 
 _PARTS = {"value": "", "sigma": "_err", "aleatoric": "_aleatoric", "epistemic": "_epistemic"}
@@ -28,18 +29,21 @@ class Catalogue:
     labels: dict[str, LabelColumns]
     flags: NDArray[np.int64]
     n_members: NDArray[np.int64]
+    shift: tuple[Floats, Floats] | None
+    """Velocities [n, km/s] that spectra were shifted by before the networks saw them, and errors; None: they were not.
+    """
 
     def __len__(self) -> int:
         return self.flags.size
 
 
-def read_catalogue(path: Path, *, of: Store, training: Store) -> Catalogue:
+def read_catalogue(path: Path, *, of: Store, training: Store | None) -> Catalogue:
     """Return a catalogue of stellar labels.
 
     Args:
         path: the FITS file.
         of: the store that it should have been predicted for.
-        training: the store that the networks should have been trained on.
+        training: the store that the networks should have been trained on; None for those of another run.
 
     Raises:
         MissingInputError: it was not predicted yet.
@@ -61,7 +65,7 @@ def read_catalogue(path: Path, *, of: Store, training: Store) -> Catalogue:
     if missing or not labels:
         raise _damaged(path, f"no column {', '.join(missing or ['of any label'])}")
     for key, store in (("INPUTDIG", of), ("TRAINDIG", training)):
-        if header.get(key, store.content_digest) != store.content_digest:
+        if store is not None and header.get(key, store.content_digest) != store.content_digest:
             raise _stale(path, f"its {key} is {header[key]}, but {store.path} has the digest {store.content_digest}")
     if found["flags"].size != len(of):
         raise _stale(path, f"it has {found['flags'].size} rows, but {of.path} has {len(of)} spectra")
@@ -72,6 +76,7 @@ def read_catalogue(path: Path, *, of: Store, training: Store) -> Catalogue:
         {name: LabelColumns(*(_floats(found[f"{name}{part}"]) for part in _PARTS.values())) for name in labels},
         np.asarray(found["flags"], dtype=np.int64),
         np.asarray(found["n_members"], dtype=np.int64),
+        (_floats(found["vrad_ccf"]), _floats(found["vrad_ccf_err"])) if "vrad_ccf" in found else None,
     )
 
 

@@ -87,7 +87,11 @@ def of_range(inputs: Inputs) -> list[str]:
     sentences += limits.of_resolution(*instrument.resolution_range, training.labels)
     if "vrad" in training.labels:
         reach = max(abs(training.low["vrad"]), abs(training.high["vrad"]))
-        sentences.append(f"Velocities beyond {reach:.1f} km/s were not trained on: such spectra must be shifted first.")
+        text = f"Velocities beyond {reach:.1f} km/s were not trained on: such spectra must be shifted first."
+        if inputs.shifted:
+            limit = inputs.config.predict.velocity_limit
+            text = f"Velocities beyond {limit:g} km/s are not found, and labels of such spectra mean nothing."
+        sentences.append(text)
     return sentences + limits.of_synthetic_tests()
 
 

@@ -1,7 +1,7 @@
 """Everything that the report is made from, read once."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,10 +95,17 @@ class Inputs:
     test: Test
     others: Mapping[str, Test]
     """Test spectra of other grids, by the name that the configuration gives them."""
+    makers: Mapping[str, Test]
+    """Some of these by networks alone: as the runs that made them have predicted them, in a catalogue beside them."""
     survey: Survey | None
     histories: tuple[History, ...]
     validations: Validations
     continua: Continua
+
+    @property
+    def shifted(self) -> bool:
+        """Whether spectra were shifted to rest before the networks saw them."""
+        return self.test.catalogue.shift is not None
 
     @property
     def wavelengths(self) -> tuple[float, float]:
@@ -122,6 +129,7 @@ def read_inputs(config: ExperimentConfig) -> Inputs:
         training,
         test,
         {name: _test(config, name, training.store) for name in config.predict.other_tests},
+        dict(_makers(config)),
         _survey(config, training.store) if config.survey is not None else None,
         tuple(_history(config.member_dir(member), member) for member in range(config.ensemble.members)),
         read_validations(config, test.catalogue.header.get("MEMBERS")),
@@ -151,7 +159,23 @@ def _training(store: Store, learned: Sequence[str] | None) -> Training:
 
 def _test(config: ExperimentConfig, name: str, training: Store) -> Test:
     store = open_store(config.store(name), made_by="augment")
-    catalogue = read_catalogue(config.catalogue(name), of=store, training=training)
+    return _predicted(store, read_catalogue(config.catalogue(name), of=store, training=training))
+
+
+def _makers(config: ExperimentConfig) -> Iterator[tuple[str, Test]]:
+    """Yield name and predictions of those stores of `predict.other_tests` that their own runs have predicted, too."""
+    if config.predict.radial_velocity == "network":
+        return
+    for name, path in config.predict.other_tests.items():
+        catalogue = path.with_name(f"{path.stem}_catalogue.fits")
+        if catalogue.exists():
+            store = open_store(path, made_by="augment")
+            found = read_catalogue(catalogue, of=store, training=None)
+            if found.shift is None:
+                yield name, _predicted(store, found)
+
+
+def _predicted(store: Store, catalogue: Catalogue) -> Test:
     labels = _floats(store.column("labels"))
     truth = {name: labels[:, k] for k, name in enumerate(store.label_names)}
     sample = Sample(catalogue.labels, truth, {}, _floats(store.column("draws/snr")), store.column("template"))

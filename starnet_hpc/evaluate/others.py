@@ -38,7 +38,9 @@ _COLUMNS = (
 
 def others_section(inputs: Inputs) -> Section:
     """Return the chapter on the stores of `predict.other_tests`."""
-    ranges = {label: (inputs.training.low[label], inputs.training.high[label]) for label in inputs.training.labels}
+    # Spectra that are shifted to rest may have any velocity.
+    labels = [label for label in inputs.training.labels if not (inputs.shifted and label == "vrad")]
+    ranges = {label: (inputs.training.low[label], inputs.training.high[label]) for label in labels}
     found = grown("other_tests", "Spectra of other grids beside this run's own", inputs.test, inputs.others, ranges)
     note = (
         "Honest sigmas grow as much as the residuals do, and go on to hold 68 % of them. ± is a standard error that "

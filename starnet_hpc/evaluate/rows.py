@@ -19,6 +19,7 @@ MEANING = {
     Flag.PARTIAL_COVERAGE: "more than a tenth of the pixels missing or masked",
     Flag.LOW_SNR: "S/N below that of the noisiest training spectra",
     Flag.UNKNOWN_SNR: "no S/N given, and none could be estimated",
+    Flag.VELOCITY_LIMIT: "velocity near the limit of the search, or too uncertain",
     Flag.LARGE_SIGMA: "sigma of a label above its limit (evaluate.sigma_limits)",
     Flag.LARGE_EPISTEMIC: "members disagree more than on 99 % of the validation spectra, in some label",
     Flag.UNLIKE_TRAINING: "features farther from training spectra than those of 99 % of the validation spectra",

@@ -13,6 +13,7 @@ from starnet_hpc.evaluate.inputs import Inputs, Survey, read_inputs
 from starnet_hpc.evaluate.others import others_section
 from starnet_hpc.evaluate.sample import SnrBin, snr_bins
 from starnet_hpc.evaluate.tables import Table
+from starnet_hpc.evaluate.velocities import velocities_section
 from starnet_hpc.evaluate.verdict import verdict
 from starnet_hpc.progress import stage_log
 from starnet_hpc.stores import write_atomically
@@ -45,6 +46,8 @@ def evaluate(config: ExperimentConfig) -> Path:
             if inputs.survey.benchmarks.any():
                 stars, chapter = _benchmarks(inputs, inputs.survey)
                 chapters.append(chapter)
+        if inputs.shifted:
+            chapters.append(velocities_section(inputs))
         if inputs.others:
             chapters.append(others_section(inputs))
         if config.evaluate.compare_grids:

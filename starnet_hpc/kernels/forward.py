@@ -72,8 +72,7 @@ class ForwardModel:
             ValueError: a parameter is outside its range, or the shifted pixels leave the template.
         """
         shift = doppler_steps(vrad, self._ln_step)
-        kernel = finishing_kernel if self._finishing else spline_kernel
-        coefficients = convolve(template, kernel(self._sigma, vsini, epsilon, self._step_kms))
+        coefficients = self.broadened(template, vsini=vsini, epsilon=epsilon)
         if not self._arms:
             return self._pixels.mean_flux(coefficients, shift)
         flux = []
@@ -81,6 +80,14 @@ class ForwardModel:
             part, begin = gaussian(coefficients, shift)
             flux.append(pixels.mean_flux(part, shift + begin))
         return np.concatenate(flux)
+
+    def broadened(self, template: _F4, *, vsini: float, epsilon: float) -> _F4:
+        """Return the spline coefficients [n] of a rotating star's spectrum at the instrument's highest resolution.
+
+        Args and errors: as for `observe`.
+        """
+        kernel = finishing_kernel if self._finishing else spline_kernel
+        return convolve(template, kernel(self._sigma, vsini, epsilon, self._step_kms))
 
 
 def _lacking(sigma: float, native: float, step: float) -> tuple[float, bool]:

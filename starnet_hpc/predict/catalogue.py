@@ -3,7 +3,7 @@
 import io
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -51,6 +51,7 @@ def catalogue_columns(
     flags: NDArray[np.int32],
     n_members: int,
     correlation: NDArray[np.float64] | None = None,
+    further: Sequence[Column] = (),
 ) -> list[Column]:
     """Return the columns of a catalogue.
 
@@ -63,6 +64,7 @@ def catalogue_columns(
         flags: [rows].
         n_members: size of the ensemble.
         correlation: of the members' answers for each two labels [rows, pairs]; None: no such columns.
+        further: columns that follow those of the labels.
     """
     columns = [Column("id", identifiers.astype(str), "", "identifier of the spectrum")]
     for k, name in enumerate(label_names):
@@ -71,6 +73,7 @@ def catalogue_columns(
             Column(f"{name}{suffix}", values[:, k], label.unit, f"{label.description}: {meaning}")
             for (suffix, meaning), values in zip(_PARTS, parts, strict=True)
         ]
+    columns += further
     if correlation is not None:
         names = [(label_names[a], label_names[b]) for a, b in label_pairs(len(label_names))]
         columns += [

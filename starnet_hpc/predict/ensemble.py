@@ -18,7 +18,9 @@ from starnet_hpc.predict.flagging import flags_of
 from starnet_hpc.predict.places import best_file, calibration_file, chosen_device, predictions_dir
 from starnet_hpc.predict.stage import predict
 from starnet_hpc.predict.standards import Standards
-from starnet_hpc.predict.units import fold, member_moments
+from starnet_hpc.predict.templates import keep_templates
+from starnet_hpc.predict.units import fold
+from starnet_hpc.predict.velocity import RestFrame, moments_at_rest, residuals, rest_frame
 from starnet_hpc.progress import StageLog
 from starnet_hpc.stores import read_json
 
@@ -41,6 +43,8 @@ class Ensemble:
     """Of all of them together."""
     trained_on: TrainedOn
     standards: Standards
+    rest: RestFrame | None
+    """What shifts spectra to rest before the members see them; None: nothing does."""
     tellurics: NDArray[np.bool_]
     """Pixels [pixels] in telluric windows."""
     device: str
@@ -64,9 +68,13 @@ class Ensemble:
             snr: signal-to-noise ratio a pixel [rows], NaN where unknown.
             flags: [rows], as the reduction set them.
         """
-        slots = member_moments(self.members, len(self.members), flux, self.tellurics, batch_size=1, device=self.device)
-        table = fold(slots)
-        all_flags = flags_of(flags, snr, table.mean, self.trained_on)
+        slots, velocity = moments_at_rest(
+            self.rest, self.members, len(self.members), flux, self.tellurics, batch_size=1, device=self.device
+        )
+        table = fold(slots, velocity)
+        all_flags = flags_of(flags, snr, residuals(table.mean, velocity, self.trained_on), self.trained_on)
+        if self.rest is not None:
+            all_flags |= self.rest.flags(velocity, self.trained_on)
         return self.standards.columns(
             np.array(identifiers, dtype=object),
             table,
@@ -104,6 +112,10 @@ def load_ensemble(config: ExperimentConfig, there: MembersThere, log: StageLog) 
         PredictionError: validation spectra could not be predicted.
     """
     standards = _standards(config, there, log)
+    rest = None
+    if config.predict.radial_velocity == "ccf":
+        keep_templates(config)
+        rest = rest_frame(config)
     device = chosen_device(config)
     torch.set_num_threads(config.predict.threads)
     return Ensemble(
@@ -111,6 +123,7 @@ def load_ensemble(config: ExperimentConfig, there: MembersThere, log: StageLog) 
         digest=there.digest,
         trained_on=there.trained_on,
         standards=standards,
+        rest=rest,
         tellurics=load_instrument(config.instrument).tellurics(),
         device=device,
         with_correlations=config.predict.correlations,

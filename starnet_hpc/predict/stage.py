@@ -24,17 +24,19 @@ from starnet_hpc.predict.ranks import Ranks, started_ranks
 from starnet_hpc.predict.reading import Read, read_ahead
 from starnet_hpc.predict.sharing import share
 from starnet_hpc.predict.standards import Standards
+from starnet_hpc.predict.templates import keep_templates
 from starnet_hpc.predict.units import (
+    NO_VELOCITY,
     UnitTable,
     fold,
     joined,
-    member_moments,
     read_unit,
     unit_path,
     unit_rows,
     write_unit,
 )
 from starnet_hpc.predict.validation import ensemble_report
+from starnet_hpc.predict.velocity import RestFrame, moments_at_rest, residuals, rest_frame
 from starnet_hpc.progress import StageLog, stage_log
 from starnet_hpc.stores import Store, open_store, read_json, write_json
 
@@ -54,6 +56,8 @@ class _Task:
     units: int
     recipe: str
     header: dict[str, tuple[str | int, str]]
+    rest: RestFrame | None
+    """What shifts spectra to rest before the members see them; None: nothing does."""
 
 
 def predict(config: ExperimentConfig, *, only: str | None = None) -> list[Path]:
@@ -78,7 +82,8 @@ def predict(config: ExperimentConfig, *, only: str | None = None) -> list[Path]:
         digests, trained_on = ranks.agree(
             lambda: describe_members([best_file(config, m) for m in range(config.ensemble.members)])
         )
-        tasks = ranks.agree(lambda: _tasks(config, digests, trained_on, device, only))
+        rest = _rest_frame(config, ranks)
+        tasks = ranks.agree(lambda: _tasks(config, digests, trained_on, device, rest, only))
         if ranks.size > 1:
             log.info("%d ranks", ranks.size)
         failures: list[str] = []
@@ -120,11 +125,11 @@ def _predict_store(config: ExperimentConfig, task: _Task, ranks: Ranks, device: 
     title = f"{task.name}: {config.ensemble.members} members" + (", first rank's share" if ranks.size > 1 else "")
     with log.bar(title, sum(map(len, units)), "spectra") as bar, closing(read_ahead(task.store, units)) as reads:
         for number, rows, read in zip(mine.units, units, reads, strict=True):
-            slots, problem = _attempt(read, members, tellurics, config, device)
+            slots, velocity, problem = _attempt(task, read, members, tellurics, config, device)
             if not line.failed(problem is not None):
                 total = line.reduce(slots)
                 if total is not None:
-                    problem = _keep(task, todo[number], total)
+                    problem = _keep(task, todo[number], total, velocity)
             if problem is not None:
                 failures.append(f"rows {rows.start}-{rows.stop - 1} of {task.store.path}: {problem}")
             bar.advance(len(rows))
@@ -140,40 +145,64 @@ def _raise_failures(failures: list[str]) -> None:
         )
 
 
-def _keep(task: _Task, unit: int, slots: Moments) -> str | None:
-    """Write a unit from its members' moments; return what went wrong, if anything did.
+def _keep(task: _Task, unit: int, slots: Moments, velocity: NDArray[np.float64]) -> str | None:
+    """Write a unit from its members' moments and its velocities; return what went wrong, if anything did.
 
     The other ranks go on, and must not wait for this one.
     """
     try:
-        write_unit(unit_path(task.folder, unit), fold(slots, keep_members=task.name == "valid"), task.recipe)
+        table = fold(slots, velocity, keep_members=task.name == "valid")
+        write_unit(unit_path(task.folder, unit), table, task.recipe)
     except (StarnetError, OSError) as error:
         return f"{type(error).__name__}: {error}"
     return None
 
 
 def _attempt(
+    task: _Task,
     read: Read,
     members: Sequence[Member],
     tellurics: NDArray[np.bool_],
     config: ExperimentConfig,
     device: str,
-) -> tuple[NDArray[np.float64], str | None]:
-    """Return the moments of this rank's members, or what went wrong: a failing unit must not stop the others."""
+) -> tuple[Moments, NDArray[np.float64], str | None]:
+    """Return the moments of this rank's members and the velocities that spectra were shifted by, or what went wrong.
+
+    A failing unit must not stop the others.
+    """
     try:
-        found = member_moments(
-            members, config.ensemble.members, read(), tellurics, batch_size=config.predict.batch_size, device=device
+        found, velocity = moments_at_rest(
+            task.rest,
+            members,
+            config.ensemble.members,
+            read(),
+            tellurics,
+            batch_size=config.predict.batch_size,
+            device=device,
         )
     except (StarnetError, OSError, RuntimeError, ValueError) as error:
-        return np.empty(0), f"{type(error).__name__}: {error}"
-    return found, None
+        return np.empty(0), NO_VELOCITY, f"{type(error).__name__}: {error}"
+    return found, velocity, None
+
+
+def _rest_frame(config: ExperimentConfig, ranks: Ranks) -> RestFrame | None:
+    """Return what shifts spectra to rest, the same on every rank, if the configuration wants that."""
+    if config.predict.radial_velocity == "network":
+        return None
+    ranks.first_does(keep_templates, config)
+    return ranks.agree(lambda: rest_frame(config))
 
 
 def _tasks(
-    config: ExperimentConfig, digests: list[str], trained_on: TrainedOn, device: str, only: str | None
+    config: ExperimentConfig,
+    digests: list[str],
+    trained_on: TrainedOn,
+    device: str,
+    rest: RestFrame | None,
+    only: str | None,
 ) -> list[_Task]:
     if only is not None:
-        return [_task(config, only, digests, trained_on, device)]
+        return [_task(config, only, digests, trained_on, device, rest)]
     names = [name for name in _STORES if (config.store(name) / "zarr.json").exists()]
     if config.survey is not None and "survey" not in names:
         raise MissingInputError(
@@ -182,10 +211,17 @@ def _tasks(
     names += config.predict.other_tests
     if not names:
         raise MissingInputError(f"{config.run_dir}: neither test.zarr nor survey.zarr is there; nothing to predict")
-    return [_task(config, name, digests, trained_on, device) for name in names]
+    return [_task(config, name, digests, trained_on, device, rest) for name in names]
 
 
-def _task(config: ExperimentConfig, name: str, digests: list[str], trained_on: TrainedOn, device: str) -> _Task:
+def _task(
+    config: ExperimentConfig,
+    name: str,
+    digests: list[str],
+    trained_on: TrainedOn,
+    device: str,
+    rest: RestFrame | None,
+) -> _Task:
     store = open_store(config.store(name), made_by="observe" if name == "survey" else "augment")
     if provenance.digest_array(store.wavelength) != trained_on.wavelength_digest:
         raise StoreMismatchError(
@@ -199,6 +235,7 @@ def _task(config: ExperimentConfig, name: str, digests: list[str], trained_on: T
         "threads": config.predict.threads,
         "unit": config.predict.shard_rows,
         "device": device,
+        **({} if rest is None else {"rest_frame": rest.digest}),
     }
     header: dict[str, tuple[str | int, str]] = {
         "EXPNAME": (config.name, "experiment"),
@@ -211,9 +248,11 @@ def _task(config: ExperimentConfig, name: str, digests: list[str], trained_on: T
         "CREATOR": (f"starnet_hpc {provenance.software()['starnet_hpc']}", "software"),
         "CONFIG": (settings(config), "settings behind it, as JSON"),
     }
+    if rest is not None:
+        header["RVLIMIT"] = (f"{rest.limit_kms:g}", "km/s: vrad_ccf was searched up to this")
     units = -(-len(store) // config.predict.shard_rows)
     folder = predictions_dir(config) / name
-    return _Task(name, store, folder, units, provenance.digest_recipe(recipe), header)
+    return _Task(name, store, folder, units, provenance.digest_recipe(recipe), header, rest)
 
 
 def _join(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: StageLog) -> None:
@@ -245,7 +284,9 @@ def _join(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: Sta
         return
     mark.unlink(missing_ok=True)  # from here on what lies there is between two recipes
     table = _whole(task)
-    flags = flag_rows(task.store, table.mean, trained_on)
+    flags = flag_rows(task.store, residuals(table.mean, table.velocity, trained_on), trained_on)
+    if task.rest is not None:
+        flags |= task.rest.flags(table.velocity, trained_on)
     members, correlations = config.ensemble.members, config.predict.correlations
     columns = standards.columns(_identifiers(task), table, flags, trained_on, members, with_correlations=correlations)
     write_parquet(path.with_suffix(".parquet"), columns, header)

@@ -15,6 +15,7 @@ from starnet_hpc.predict.flagging import flag_doubts
 from starnet_hpc.predict.limits import Cards, Limits, limits_header, read_limits
 from starnet_hpc.predict.places import calibration_file, limits_file
 from starnet_hpc.predict.units import UnitTable
+from starnet_hpc.predict.velocity import velocity_columns
 
 
 @dataclass(frozen=True)
@@ -70,4 +71,6 @@ class Standards:
         parts = (found.mean, sigma, found.total, found.aleatoric, found.epistemic)
         correlation = table.correlation if with_correlations else None
         names = tuple(trained_on.label_names)
-        return catalogue_columns(identifiers, names, parts, table.distance, flags, n_members, correlation)
+        return catalogue_columns(
+            identifiers, names, parts, table.distance, flags, n_members, correlation, velocity_columns(table.velocity)
+        )

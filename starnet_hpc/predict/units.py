@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from starnet_hpc.networks import Combined, Member, Moments, combined, correlations, merge, moments
 from starnet_hpc.stores import Store, write_atomically
 
+NO_VELOCITY: NDArray[np.float64] = np.empty((0, 2))
+"""Velocities of a unit that was not shifted to rest."""
+
 
 @dataclass(frozen=True)
 class UnitTable:
@@ -32,6 +35,8 @@ class UnitTable:
     where the spectrum could not be used, or not all members know it."""
     members: NDArray[np.float32]
     """Mean of each member [members, rows, labels]; no members where they are not kept."""
+    velocity: NDArray[np.float64]
+    """Velocity by cross-correlation and its error [rows, 2], km/s; no rows where the networks alone measure it."""
 
     @property
     def combined(self) -> Combined:
@@ -74,7 +79,7 @@ def member_moments(
     return slots
 
 
-def fold(slots: Moments, *, keep_members: bool = False) -> UnitTable:
+def fold(slots: Moments, velocity: NDArray[np.float64] = NO_VELOCITY, *, keep_members: bool = False) -> UnitTable:
     """Return what all members say from their moments [members, rows, labels + 1, 4], folded in their order."""
     total = slots[0]
     for member in slots[1:]:
@@ -88,6 +93,7 @@ def fold(slots: Moments, *, keep_members: bool = False) -> UnitTable:
         correlations(means),
         np.where(distance[:, 0] == slots.shape[0], distance[:, 1], np.nan),
         means[: len(means) if keep_members else 0].astype(np.float32),
+        velocity,
     )
 
 
