@@ -133,7 +133,7 @@ def test_a_network_learns_labels_from_line_spectra_in_seconds(tmp_path: Path, ki
         rows=768,
         valid=192,
         train={
-            "epochs": 14 if kind == "resnet" else 20,
+            "epochs": 20,
             "batch_size": 32,
             "learning_rate": 1e-2 if kind == "resnet" else 2e-3,
         },
