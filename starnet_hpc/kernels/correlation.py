@@ -44,6 +44,9 @@ _STRETCH = 8.0
 _STRETCHES = 16
 """The range is cut into so many stretches at least, for their scatter to be known."""
 _PARAMETERS = 4
+_Fitted = tuple[float, float, float]
+_UNFITTED: _Fitted = (0.0, 0.0, 1.0)
+"""Level, tilt and depth of a template as it is."""
 _PAD = 4
 """Points that are added beyond the reach of the largest velocity, for splines."""
 
@@ -58,6 +61,11 @@ class Velocity:
     """Its standard deviation, km/s; NaN with the velocity."""
     template: int
     """The template that matches best; -1 with NaN."""
+    level: float = 0.0
+    tilt: float = 0.0
+    """What is added to the template's flux over 1, and how much more at the last pixel, and less at the first."""
+    depth: float = 1.0
+    """What the template's flux over 1 is multiplied by."""
 
 
 NOTHING = Velocity(float("nan"), float("nan"), -1)
@@ -124,12 +132,18 @@ class VelocitySearch:
         if not gain[best, at] > 0.0:
             return NOTHING
         start = self._cell * (int(at) - self._lags + _vertex(gain[best], int(at)))
-        shift, error = self._fit(int(best), flux, usable, float(start))
+        shift, error, fitted = self._fit(int(best), flux, usable, float(start))
         doubt = self._elsewhere(gain.max(axis=0), int(at), noise)
         if not abs(shift - start) <= _FARTHER * self._cell:  # NaN, too: the fit has left the maximum
-            shift, error = float(start), float(self._lags * self._cell)
+            shift, error, fitted = float(start), float(self._lags * self._cell), _UNFITTED
         kms = C_KMS * np.tanh(shift * self._ln_step)
-        return Velocity(float(kms), float(np.hypot(error, doubt) * self._step_kms), int(best))
+        return Velocity(float(kms), float(np.hypot(error, doubt) * self._step_kms), int(best), *fitted)
+
+    def at_rest(self, found: Velocity) -> _F4:
+        """Return the flux [pixels] that a star would show at rest if it were the template that was found to match."""
+        lines = self._pixels.mean_flux(self._padded[found.template], 0.0) - np.float32(1.0)
+        model = 1.0 + found.level + found.tilt * self._place + found.depth * lines
+        return np.asarray(model, dtype=np.float32)
 
     def _first_look(self, flux: _F4, usable: _Mask) -> tuple[_F8, float]:
         """Return what each template takes off the squared residuals [templates, 2 lags + 1], and the noise's variance.
@@ -174,10 +188,13 @@ class VelocitySearch:
         others[low : high + 1] = 0.0
         return float(self._cell * np.sqrt((others * away * away).sum() / likely.sum()))
 
-    def _fit(self, template: int, flux: _F4, usable: _Mask, shift: float) -> tuple[float, float]:
-        """Return the shift [steps] at which a template fits best, and its standard deviation; NaN if it does not."""
+    def _fit(self, template: int, flux: _F4, usable: _Mask, shift: float) -> tuple[float, float, _Fitted]:
+        """Return the shift [steps] at which a template fits best, its standard deviation, and level, tilt and depth.
+
+        NaN if it does not fit.
+        """
         coefficients = self._padded[template]
-        nothing = (float("nan"), float("nan"))
+        nothing = (float("nan"), float("nan"), _UNFITTED)
         for _ in range(_ROUNDS):
             if abs(shift) > self._farthest:
                 return nothing
@@ -208,7 +225,7 @@ class VelocitySearch:
             return nothing
         # As many stretches as there are parameters only serve to fit them.
         variance = sums / depth**2 * stretches / (stretches - _PARAMETERS)
-        return shift, float(np.sqrt(variance))
+        return shift, float(np.sqrt(variance)), (float(fitted[0]), float(fitted[1]), float(depth))
 
 
 def _fast_length(least: int) -> int:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from starnet_hpc import provenance
 from starnet_hpc.config import AugmentConfig, ExperimentConfig
 from starnet_hpc.flags import Flag
-from starnet_hpc.instruments import CONTINUUM_SETTINGS, Instrument, continuum_for, load_instrument
-from starnet_hpc.kernels.correlation import VelocitySearch
+from starnet_hpc.instruments import CONTINUUM_SETTINGS, Continuum, Instrument, continuum_for, load_instrument
+from starnet_hpc.kernels.correlation import NOTHING, Velocity, VelocitySearch
 from starnet_hpc.kernels.forward import ForwardModel
 from starnet_hpc.kernels.linespread import FWHM_PER_SIGMA, sigma_kms
 from starnet_hpc.kernels.pixels import doppler_steps
@@ -40,8 +40,8 @@ _MAX_BAD_SHARE = 0.25
 """A pixel of which more than this share rests on masked pixels is masked, as in `observe`."""
 _NEAR_LIMIT = 0.02
 """Velocities within this share of the limit are near it."""
-_FORMAT = 1
-"""Raised when the same spectra would get other velocities."""
+_FORMAT = 2
+"""Raised when the same spectra would get other velocities, or be others at rest."""
 
 
 @dataclass(frozen=True)
@@ -67,33 +67,43 @@ class RestFrame:
             }
         )
 
-    def velocities(self, flux: NDArray[np.floating]) -> _F8:
-        """Return velocities and errors [rows, 2], km/s, of normalised spectra [rows, pixels]; NaN for nothing."""
-        found = np.full((len(flux), 2), np.nan)
-        for row, spectrum in zip(found, flux.astype(np.float32), strict=True):
-            if np.isfinite(spectrum).all():
-                velocity = self._search(spectrum, self._usable(spectrum))
-                row[:] = velocity.kms, velocity.error
-        return found
+    def shifted(self, flux: NDArray[np.floating]) -> tuple[_F4, _F8]:
+        """Return normalised spectra [rows, pixels] shifted to rest, and their velocities and errors [rows, 2], km/s.
 
-    def at_rest(self, flux: NDArray[np.floating], velocity: _F8) -> _F4:
-        """Return the spectra [rows, pixels] on the same pixels, without these velocities [rows, 2].
+        Both are NaN where nothing is found, or a pixel is not finite.
+        """
+        rest = np.full(flux.shape, np.nan, dtype=np.float32)
+        velocity = np.full((len(flux), 2), np.nan)
+        for row, spectrum in enumerate(flux.astype(np.float32)):
+            found = self._search(spectrum, self._usable(spectrum)) if np.isfinite(spectrum).all() else NOTHING
+            if np.isfinite(found.kms):
+                velocity[row] = found.kms, found.error
+                rest[row] = self.at_rest(spectrum, found)
+        return rest, velocity
 
-        Pixels whose flux would come from masked ones, or from beyond the range, are 0; without a velocity all is NaN.
+    def at_rest(self, spectrum: _F4, found: Velocity) -> _F4:
+        """Return a spectrum [pixels] on the same pixels, without its velocity.
+
+        Pixels that rest on masked ones are 0. Those from beyond the range, or from a gap, are the matching template's:
+        networks have never seen the end of a range masked, and take it for a star without lines there. Where they are,
+        training spectra had their continuum removed at rest, so that it is found and divided by once more.
         """
         lower, upper = self.instrument.lower, self.instrument.upper
         edges, place = _contiguous(lower, upper)
-        shifted = np.full(flux.shape, np.nan, dtype=np.float32)
-        for out, spectrum, kms in zip(shifted, flux.astype(np.float32), velocity[:, 0].tolist(), strict=True):
-            if not np.isfinite(kms):
-                continue
-            whole, bad = np.zeros(edges.size - 1), np.ones(edges.size - 1, dtype=bool)  # gaps stay bad
-            whole[place], bad[place] = spectrum, ~self._usable(spectrum)
-            whole[bad] = 0.0
-            factor = float(np.exp(doppler_steps(kms, 1.0)))
-            mean, share = rebin(edges, whole, bad, lower * factor, upper * factor)
-            out[:] = np.where(share <= _MAX_BAD_SHARE, mean, 0.0)
-        return shifted
+        factor = float(np.exp(doppler_steps(found.kms, 1.0)))
+        whole, bad = np.zeros(edges.size - 1), np.ones(edges.size - 1, dtype=bool)  # gaps stay bad
+        whole[place], bad[place] = spectrum, ~self._usable(spectrum)
+        whole[bad] = 0.0
+        mean, share = rebin(edges, whole, bad, lower * factor, upper * factor)
+        flux = np.where(share <= _MAX_BAD_SHARE, mean, 0.0).astype(np.float32)
+        covered = np.zeros(edges.size)
+        covered[place + 1] = upper - lower
+        covered = np.cumsum(covered)
+        inside = np.interp(upper * factor, edges, covered) - np.interp(lower * factor, edges, covered)
+        beyond = inside < (1.0 - _MAX_BAD_SHARE) * factor * (upper - lower)
+        flux[beyond] = self._search.at_rest(found)[beyond]
+        level = self._continuum.fit(flux, flux != 0.0)
+        return np.divide(flux, level, out=np.zeros_like(flux), where=level > 0.0)
 
     def flags(self, velocity: _F8, trained_on: TrainedOn) -> NDArray[np.int32]:
         """Return the flags [rows] that velocities [rows, 2] give their rows."""
@@ -113,17 +123,20 @@ class RestFrame:
         return self.instrument.tellurics()
 
     @cached_property
+    def _continuum(self) -> Continuum:
+        return continuum_for(self.instrument, self.augment)
+
+    @cached_property
     def _search(self) -> VelocitySearch:
         instrument, grid = self.instrument, self.templates.wavelength
         # One width everywhere: lines that are a little too sharp or too broad stay where they are.
         sigma = sigma_kms(float(np.median(instrument.resolution)))
         native = sigma_kms(self.templates.native_resolution) if self.templates.native_resolution else 0.0
         forward = ForwardModel(grid, instrument.lower, instrument.upper, sigma, native)
-        continuum = continuum_for(instrument, self.augment)
         spectra, widths = [], []
         for vsini in sorted({share * self.augment.vsini_max for share in ROTATIONS}):
             for flux in self.templates.flux:
-                level = continuum.fit(forward.observe(flux, vsini=vsini, epsilon=_EPSILON, vrad=0.0))
+                level = self._continuum.fit(forward.observe(flux, vsini=vsini, epsilon=_EPSILON, vrad=0.0))
                 known = level > 0.0  # observed spectra are masked elsewhere, too
                 broad = forward.broadened(flux, vsini=vsini, epsilon=_EPSILON)
                 whole = np.interp(grid, instrument.wavelength[known], level[known])
@@ -160,8 +173,7 @@ def moments_at_rest(
     """
     velocity = NO_VELOCITY
     if rest is not None:
-        velocity = rest.velocities(flux)
-        flux = rest.at_rest(flux, velocity)
+        flux, velocity = rest.shifted(flux)
     found = member_moments(members, total_members, flux, tellurics, batch_size=batch_size, device=device)
     if rest is not None:
         add_velocities(found, velocity, members[0].trained_on)
