@@ -65,7 +65,7 @@ def products(config: ExperimentConfig) -> dict[str, bytes]:
     return {name: (config.run_dir / name).read_bytes() for name in PRODUCTS}
 
 
-def mpi(ranks: int, *configs: ExperimentConfig, limit_s: float = 60.0, **hit: str) -> subprocess.CompletedProcess[str]:
+def mpi(ranks: int, *configs: ExperimentConfig, limit_s: float = 150.0, **hit: str) -> subprocess.CompletedProcess[str]:
     """Predict experiments under mpiexec."""
     return mpiexec(
         ranks, "many.py", *(str(config.run_dir / "config.yaml") for config in configs), limit_s=limit_s, **hit
@@ -73,7 +73,7 @@ def mpi(ranks: int, *configs: ExperimentConfig, limit_s: float = 60.0, **hit: st
 
 
 def mpiexec(
-    ranks: int, program: str, *arguments: str, limit_s: float = 60.0, **hit: str
+    ranks: int, program: str, *arguments: str, limit_s: float = 150.0, **hit: str
 ) -> subprocess.CompletedProcess[str]:
     found = find_mpiexec()
     assert found is not None, "there is no mpiexec"
