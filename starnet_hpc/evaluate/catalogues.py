@@ -29,7 +29,7 @@ class Catalogue:
     labels: dict[str, LabelColumns]
     flags: NDArray[np.int64]
     n_members: NDArray[np.int64]
-    shift: tuple[Floats, Floats] | None
+    shift: tuple[Floats, Floats] | None = None
     """Velocities [n, km/s] that spectra were shifted by before the networks saw them, and errors; None: they were not.
     """
 

@@ -41,7 +41,7 @@ class Slurm:
     """What `run` gives to commands: `python` is the tests' interpreter, and the tests' modules can be imported."""
 
     def run(
-        self, *command: str | os.PathLike[str], timeout: float = 60.0, check: bool = True
+        self, *command: str | os.PathLike[str], timeout: float = 200.0, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Run a command on the submitting host and wait for its end.
 

@@ -25,7 +25,7 @@ if world.rank == 0:
 """
 
 
-def wait_for(condition: Callable[[], bool], what: str, limit_s: float = 30.0) -> None:
+def wait_for(condition: Callable[[], bool], what: str, limit_s: float = 200.0) -> None:
     """Poll until `condition` holds; fail after `limit_s`."""
     end = time.monotonic() + limit_s
     while not condition():

@@ -91,7 +91,7 @@ def test_pixels_outside_of_the_windows_and_ignored_ones_change_nothing(config: E
 
 def test_labels_that_were_not_learned_are_in_no_catalogue(config: ExperimentConfig) -> None:
     names = {name.partition("_")[0] for name in catalogue(config).names}
-    assert names == {"id", "feh", "vsini", "flags", "n"}
+    assert names == {"id", "feh", "vsini", "feature", "flags", "n"}
 
 
 def test_sigma_was_calibrated_on_the_labels_that_it_belongs_to(config: ExperimentConfig) -> None:

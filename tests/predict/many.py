@@ -12,12 +12,12 @@ from typing import Any
 
 from starnet_hpc.cli import stage_main
 from starnet_hpc.errors import ConfigError
-from starnet_hpc.predict import stage
+from starnet_hpc.predict import stage, velocity
 
 
 def at_unit(place: int, action: Any) -> None:
     calls = 0
-    moments = stage.member_moments
+    moments = velocity.member_moments
 
     def hit(*arguments: Any, **options: Any) -> Any:
         nonlocal calls
@@ -26,7 +26,7 @@ def at_unit(place: int, action: Any) -> None:
             action()
         return moments(*arguments, **options)
 
-    stage.member_moments = hit
+    velocity.member_moments = hit
 
 
 def raising(error: Exception) -> Any:
