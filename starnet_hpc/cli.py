@@ -1,6 +1,7 @@
 """Words from and to the user: `starnet-hpc COMMAND CONFIG`, and the same as `python -m starnet_hpc.STAGE CONFIG`."""
 
 import argparse
+import logging
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -93,6 +94,9 @@ def stage_main(stage: str, arguments: Sequence[str] | None = None) -> int:
 
 def _guarded(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
     options = parser.parse_args(arguments)  # exits with 2 by itself
+    # Zarr writes several files at once. If none can be written the first one is told of, once; asyncio would add a
+    # traceback for each of the others.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
         options.action(options)
     except StarnetError as error:

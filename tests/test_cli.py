@@ -153,3 +153,27 @@ def _raise(error: BaseException) -> Any:
         raise error
 
     return raises
+
+
+LOSING = """
+import argparse, asyncio, gc
+from starnet_hpc import cli
+from starnet_hpc.errors import StarnetError
+
+def action(options):
+    async def several():
+        asyncio.get_running_loop().run_in_executor(None, int, "no number")
+        await asyncio.sleep(0.2)
+        gc.collect()
+    asyncio.run(several())
+    raise StarnetError("the disk is full")
+
+parser = argparse.ArgumentParser(prog="losing")
+parser.set_defaults(action=action)
+raise SystemExit(cli._guarded(parser, []))
+"""
+
+
+def test_what_else_failed_beside_the_first_error_is_not_told_in_tracebacks() -> None:
+    said = run("-c", LOSING)
+    assert (said.returncode, said.stderr) == (1, "losing: error: the disk is full\n")
