@@ -23,7 +23,7 @@ from starnet_hpc.config import ExperimentConfig, resolved_yaml
 from starnet_hpc.instruments import load_instrument
 from starnet_hpc.interrupts import StopRequest
 from starnet_hpc.launch.rundir import claim
-from starnet_hpc.launch.watch import INTERVAL_S, opened_watcher
+from starnet_hpc.launch.watch import opened_watcher
 from starnet_hpc.networks import TrainedOn, build_network, save_dict
 from starnet_hpc.observations import write_eso_sdp
 from starnet_hpc.predict import load_ensemble, members_there
@@ -32,6 +32,8 @@ from starnet_hpc.progress import stage_log
 LABELS = ["teff", "logg", "feh", "afe", "vsini", "vrad"]
 CENTRE, WIDTH = [5500.0, 3.0, -0.5, 0.1, 20.0, 0.0], [900.0, 1.2, 0.7, 0.15, 15.0, 60.0]
 LINES = 400
+INTERVAL_S = 0.5
+"""Between two looks of the command."""
 
 
 def main() -> None:
@@ -46,6 +48,7 @@ def main() -> None:
         config = _run(folder, chosen.instrument, chosen.network, chosen.members)
         wavelength = _pixels(config)
         command = [sys.executable, "-m", "starnet_hpc", "watch", folder / "observed", folder / "config.yaml"]
+        command += ["--interval", str(INTERVAL_S)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             seconds = []

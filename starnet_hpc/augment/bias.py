@@ -5,7 +5,6 @@ noise is varied. The reference is the true continuum if the grid knows it for so
 it is the continuum that is found without noise.
 """
 
-import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from starnet_hpc.augment.truth import TrueContinua, true_continua
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.instruments import Instrument
 from starnet_hpc.kernels.random import permutation, stream
-from starnet_hpc.stores import MappedRows, Store, write_atomically
+from starnet_hpc.stores import MappedRows, Store, write_arrays
 
 _TEMPLATES, _LEVELS, _TEFF_BINS = 200, 8, 8
 _SPLIT = "continuum-bias"
@@ -46,9 +45,8 @@ def keep_continuum_bias(path: Path, config: ExperimentConfig, grid: Store, instr
     reference = truth if known.any() else None
     offset = _offsets(recipe, grid.mapped_rows(), draws, reference, instrument.wavelength)
     order = draws.template[:: noise.size]
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
+    write_arrays(
+        path,
         offset=offset.reshape(-1, noise.size).astype(np.float32),
         noise=noise,
         template=order,
@@ -57,7 +55,6 @@ def keep_continuum_bias(path: Path, config: ExperimentConfig, grid: Store, instr
         against_truth=bool(known.any()),
         method=config.augment.continuum,
     )
-    write_atomically(path, lambda file: file.write(buffer.getvalue()))
 
 
 def _balanced(seed: int, templates: NDArray[np.int64], teff: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -1,13 +1,12 @@
 """A few test spectra as they are before their continuum is removed, for the report's figure of continua."""
 
-import io
 from pathlib import Path
 
 import numpy as np
 
 from starnet_hpc.augment.splits import Split
 from starnet_hpc.augment.truth import true_continua
-from starnet_hpc.stores import Store, write_atomically
+from starnet_hpc.stores import Store, write_arrays
 
 _EXAMPLES = 8
 
@@ -18,9 +17,8 @@ def keep_examples(path: Path, split: Split, grid: Store) -> None:
     templates, draws = grid.mapped_rows(), split.draws
     flux = np.stack([split.spectra.observed(templates, draws, row) for row in rows.tolist()])
     truth = true_continua(grid)
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
+    write_arrays(
+        path,
         wavelength=split.wavelength,
         flux=flux,
         continuum=np.stack([split.spectra.continuum(spectrum) for spectrum in flux]),
@@ -29,4 +27,3 @@ def keep_examples(path: Path, split: Split, grid: Store) -> None:
         snr=draws.snr[rows],
         row=rows,
     )
-    write_atomically(path, lambda file: file.write(buffer.getvalue()))

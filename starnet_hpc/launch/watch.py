@@ -24,10 +24,6 @@ from starnet_hpc.predict import Ensemble, load_ensemble, members_there
 from starnet_hpc.progress import StageLog, stage_log
 from starnet_hpc.stores import Field, Kind, growing_table
 
-INTERVAL_S = 0.5
-"""Between two looks. A file is read when two of them saw the same, a second after it was written at the latest."""
-PATIENCE_S = 10.0
-"""A file that cannot be used gets its row when it has not changed for so long: transfers stall, and go on."""
 _CATALOGUE = "watch_catalogue.ecsv"
 _KINDS: dict[str, Kind] = {"U": "string", "f": "float64", "i": "int64"}
 
@@ -36,10 +32,10 @@ def watch(
     config: ExperimentConfig,
     folder: Path,
     *,
-    once: bool = False,
-    interval_s: float = INTERVAL_S,
-    patience_s: float = PATIENCE_S,
-    catalogue: Path | None = None,
+    once: bool,
+    interval_s: float,
+    patience_s: float,
+    catalogue: Path | None,
 ) -> Path:
     """Predict the spectra in a folder and those that arrive, until a signal comes; return the catalogue.
 
@@ -50,9 +46,10 @@ def watch(
         config: of the experiment; its section `survey` says what `observe` would make of the files.
         folder: where spectra arrive.
         once: end when the files that are there now have their rows.
-        interval_s: between two looks at the folder [s].
-        patience_s: how long a file that cannot be used must have stayed unchanged to get its row [s].
-        catalogue: file to write to; by default `watch_catalogue.ecsv` in the run directory.
+        interval_s: between two looks at the folder [s]; a file is read when two of them saw the same.
+        patience_s: how long a file that cannot be used must have stayed unchanged to get its row [s]: transfers stall,
+            and go on.
+        catalogue: file to write to; None is `watch_catalogue.ecsv` in the run directory.
 
     Raises:
         ConfigError: there is no section `survey`, or nothing says what wavelengths mean (medium, velocity frame).

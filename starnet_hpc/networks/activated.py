@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from starnet_hpc.kernels.rectify import rectified, rectified_sum
 from starnet_hpc.networks.layout import Convolution
 from starnet_hpc.networks.normalisation import BatchNorm
-from starnet_hpc.networks.threads import for_each
+from starnet_hpc.networks.threads import for_each, kernels_serve
 
 
 class Activated(nn.Sequential):
@@ -35,14 +35,7 @@ class Activated(nn.Sequential):
 
 
 def _kernel_applies(norm: BatchNorm, x: Tensor) -> bool:
-    return (
-        not norm.training
-        and not torch.is_grad_enabled()
-        and x.device.type == "cpu"
-        and x.dtype == norm.weight.dtype == torch.float32
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-    )
+    return not norm.training and not torch.is_grad_enabled() and kernels_serve(x, norm.weight)
 
 
 def _by_kernel(norm: BatchNorm, *terms: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from starnet_hpc.kernels.pooling import CHANNELS, FILTERS, POOL, TAPS, Filters, pooled, pooled_gradient, pooled_length
-from starnet_hpc.networks.threads import for_each
+from starnet_hpc.networks.threads import for_each, kernels_serve
 
 
 class PooledConvolutions(nn.Sequential):
@@ -37,14 +37,8 @@ class PooledConvolutions(nn.Sequential):
 
 
 def _kernel_applies(flux: Tensor, weight: Tensor) -> bool:
-    return (
-        flux.device.type == "cpu"
-        and flux.shape[1] == 1
-        and flux.dtype == weight.dtype == torch.float32
-        and not flux.requires_grad  # nobody who trains or predicts asks for it
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-    )
+    # Nobody who trains or predicts asks for a gradient of the flux.
+    return flux.shape[1] == 1 and not flux.requires_grad and kernels_serve(flux, weight)
 
 
 class _ByKernel(torch.autograd.Function):

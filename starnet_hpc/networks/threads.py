@@ -1,9 +1,20 @@
-"""Kernels on as many threads as torch uses."""
+"""Kernels that do layers' work: where they can, and on as many threads as torch uses."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
+from torch import Tensor
+
+
+def kernels_serve(x: Tensor, weight: Tensor) -> bool:
+    """Return whether kernels can work on an input of a layer, and with its weights: in float32, on a CPU."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
 
 
 def for_each(rows: int, work: Callable[[int], None]) -> None:

@@ -1,6 +1,5 @@
 """A few observed spectra as they are before their continuum is removed, for the report's figure of continua."""
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from starnet_hpc.flags import Flag
 from starnet_hpc.observations import Declared, Listing, read_observation, settled
 from starnet_hpc.observe.reduction import Reduction
 from starnet_hpc.progress import StageLog
-from starnet_hpc.stores import write_atomically
+from starnet_hpc.stores import write_arrays
 
 _EXAMPLES = 8
 
@@ -41,9 +40,8 @@ def keep_survey_examples(
             log.warning("not among the report's example spectra: %s", problem)
     if not found:
         return
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
+    write_arrays(
+        path,
         wavelength=reduction.instrument.wavelength,
         flux=np.stack([np.where(one.usable, one.flux, np.float32(np.nan)) for one in found]),
         continuum=np.stack([one.continuum for one in found]),
@@ -51,4 +49,3 @@ def keep_survey_examples(
         snr=np.array([one.snr for one in found]),
         row=np.array(rows),
     )
-    write_atomically(path, lambda file: file.write(buffer.getvalue()))

@@ -116,7 +116,9 @@ def _become_a_worker() -> None:
         signal.signal(number, signal.SIG_IGN)
     os.environ.update(WORKER_ENVIRONMENT)
     # malloc has read its environment when this process began.
-    set_thresholds(*(int(WORKER_ENVIRONMENT[f"MALLOC_{name}_THRESHOLD_"]) for name in ("TRIM", "MMAP")))
+    set_thresholds(
+        trim=int(WORKER_ENVIRONMENT["MALLOC_TRIM_THRESHOLD_"]), mmap=int(WORKER_ENVIRONMENT["MALLOC_MMAP_THRESHOLD_"])
+    )
 
 
 def _certificates(world: Any) -> dict[str, Any]:

@@ -14,13 +14,12 @@ from starnet_hpc.errors import StoreMismatchError
 from starnet_hpc.instruments import load_instrument
 from starnet_hpc.networks import Member, TrainedOn, describe_members, load_member
 from starnet_hpc.predict.catalogue import Column
-from starnet_hpc.predict.flagging import flags_of
 from starnet_hpc.predict.places import best_file, calibration_file, chosen_device, predictions_dir
+from starnet_hpc.predict.ranks import Ranks
 from starnet_hpc.predict.stage import predict
 from starnet_hpc.predict.standards import Standards
-from starnet_hpc.predict.templates import keep_templates
 from starnet_hpc.predict.units import fold
-from starnet_hpc.predict.velocity import RestFrame, moments_at_rest, residuals, rest_frame
+from starnet_hpc.predict.velocity import RestFrame, moments_at_rest, wanted_rest_frame
 from starnet_hpc.progress import StageLog
 from starnet_hpc.stores import read_json
 
@@ -72,15 +71,14 @@ class Ensemble:
             self.rest, self.members, len(self.members), flux, self.tellurics, batch_size=1, device=self.device
         )
         table = fold(slots, velocity)
-        all_flags = flags_of(flags, snr, residuals(table.mean, velocity, self.trained_on), self.trained_on)
-        if self.rest is not None:
-            all_flags |= self.rest.flags(velocity, self.trained_on)
         return self.standards.columns(
             np.array(identifiers, dtype=object),
             table,
-            all_flags,
+            flags,
+            snr,
             self.trained_on,
-            len(self.members),
+            self.rest,
+            n_members=len(self.members),
             with_correlations=self.with_correlations,
         )
 
@@ -112,10 +110,7 @@ def load_ensemble(config: ExperimentConfig, there: MembersThere, log: StageLog) 
         PredictionError: validation spectra could not be predicted.
     """
     standards = _standards(config, there, log)
-    rest = None
-    if config.predict.radial_velocity == "ccf":
-        keep_templates(config)
-        rest = rest_frame(config)
+    rest = wanted_rest_frame(config, Ranks(None))
     device = chosen_device(config)
     torch.set_num_threads(config.predict.threads)
     return Ensemble(

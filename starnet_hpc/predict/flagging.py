@@ -12,11 +12,11 @@ from starnet_hpc.predict.limits import Limits, epistemic_share
 from starnet_hpc.stores import Store
 
 
-def flag_rows(store: Store, mean: NDArray[np.float64], trained_on: TrainedOn) -> NDArray[np.int32]:
-    """Return the flags [rows] of a store's rows with predicted labels `mean` [rows, labels]."""
+def known_before(store: Store) -> tuple[NDArray[np.integer[Any]], NDArray[np.float64]]:
+    """Return the flags [rows] that a store's spectra have before they are predicted, and their S/N [rows]."""
     before = store.column("flags") if store.has("flags") else np.zeros(len(store), dtype=np.int32)
     snr = store.column("snr") if store.has("snr") else store.column("draws/snr")
-    return flags_of(before, np.asarray(snr, dtype=np.float64), mean, trained_on)
+    return before, np.asarray(snr, dtype=np.float64)
 
 
 def flags_of(

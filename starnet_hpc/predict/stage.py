@@ -17,14 +17,13 @@ from starnet_hpc.instruments import load_instrument
 from starnet_hpc.networks import Member, Moments, TrainedOn, describe_members, load_member
 from starnet_hpc.predict.calibration import calibrate, write_calibration
 from starnet_hpc.predict.catalogue import settings, write_fits, write_parquet
-from starnet_hpc.predict.flagging import flag_rows
+from starnet_hpc.predict.flagging import known_before
 from starnet_hpc.predict.limits import find_limits, write_limits
 from starnet_hpc.predict.places import best_file, calibration_file, chosen_device, limits_file, predictions_dir
 from starnet_hpc.predict.ranks import Ranks, started_ranks
 from starnet_hpc.predict.reading import Read, read_ahead
 from starnet_hpc.predict.sharing import share
 from starnet_hpc.predict.standards import Standards
-from starnet_hpc.predict.templates import keep_templates
 from starnet_hpc.predict.units import (
     NO_VELOCITY,
     UnitTable,
@@ -36,7 +35,7 @@ from starnet_hpc.predict.units import (
     write_unit,
 )
 from starnet_hpc.predict.validation import ensemble_report
-from starnet_hpc.predict.velocity import RestFrame, moments_at_rest, residuals, rest_frame
+from starnet_hpc.predict.velocity import RestFrame, moments_at_rest, wanted_rest_frame
 from starnet_hpc.progress import StageLog, stage_log
 from starnet_hpc.stores import Store, open_store, read_json, write_json
 
@@ -82,7 +81,7 @@ def predict(config: ExperimentConfig, *, only: str | None = None) -> list[Path]:
         digests, trained_on = ranks.agree(
             lambda: describe_members([best_file(config, m) for m in range(config.ensemble.members)])
         )
-        rest = _rest_frame(config, ranks)
+        rest = wanted_rest_frame(config, ranks)
         tasks = ranks.agree(lambda: _tasks(config, digests, trained_on, device, rest, only))
         if ranks.size > 1:
             log.info("%d ranks", ranks.size)
@@ -185,14 +184,6 @@ def _attempt(
     return found, velocity, None
 
 
-def _rest_frame(config: ExperimentConfig, ranks: Ranks) -> RestFrame | None:
-    """Return what shifts spectra to rest, the same on every rank, if the configuration wants that."""
-    if config.predict.radial_velocity == "network":
-        return None
-    ranks.first_does(keep_templates, config)
-    return ranks.agree(lambda: rest_frame(config))
-
-
 def _tasks(
     config: ExperimentConfig,
     digests: list[str],
@@ -284,11 +275,15 @@ def _join(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: Sta
         return
     mark.unlink(missing_ok=True)  # from here on what lies there is between two recipes
     table = _whole(task)
-    flags = flag_rows(task.store, residuals(table.mean, table.velocity, trained_on), trained_on)
-    if task.rest is not None:
-        flags |= task.rest.flags(table.velocity, trained_on)
-    members, correlations = config.ensemble.members, config.predict.correlations
-    columns = standards.columns(_identifiers(task), table, flags, trained_on, members, with_correlations=correlations)
+    columns = standards.columns(
+        _identifiers(task),
+        table,
+        *known_before(task.store),
+        trained_on,
+        task.rest,
+        n_members=config.ensemble.members,
+        with_correlations=config.predict.correlations,
+    )
     write_parquet(path.with_suffix(".parquet"), columns, header)
     write_fits(path, columns, header)
     write_json(mark, {"recipe": recipe})

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,11 @@ from starnet_hpc.labels import ordered
 from starnet_hpc.networks import TrainedOn
 from starnet_hpc.predict.calibration import Calibration, calibration_header, read_calibration
 from starnet_hpc.predict.catalogue import Column, catalogue_columns
-from starnet_hpc.predict.flagging import flag_doubts
+from starnet_hpc.predict.flagging import flag_doubts, flags_of
 from starnet_hpc.predict.limits import Cards, Limits, limits_header, read_limits
 from starnet_hpc.predict.places import calibration_file, limits_file
 from starnet_hpc.predict.units import UnitTable
-from starnet_hpc.predict.velocity import velocity_columns
+from starnet_hpc.predict.velocity import RestFrame, residuals, velocity_columns
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,12 @@ class Standards:
         self,
         identifiers: NDArray[np.object_],
         table: UnitTable,
-        flags: NDArray[np.int32],
+        before: NDArray[np.integer[Any]],
+        snr: NDArray[np.float64],
         trained_on: TrainedOn,
-        n_members: int,
+        rest: RestFrame | None,
         *,
+        n_members: int,
         with_correlations: bool,
     ) -> list[Column]:
         """Return the catalogue's columns.
@@ -60,14 +63,19 @@ class Standards:
         Args:
             identifiers: [rows], unique.
             table: what the ensemble predicts.
-            flags: [rows], from the spectra and the trained ranges; those of doubtful predictions are added here.
+            before: flags [rows] that the spectra had before they were predicted.
+            snr: signal-to-noise ratio a pixel [rows], NaN where unknown.
             trained_on: what the members were trained on.
+            rest: what shifted spectra to rest before the members saw them; None: nothing did.
             n_members: size of the ensemble.
             with_correlations: whether correlations between labels get columns.
         """
         found = table.combined
         sigma = found.total * self.calibration.factor
-        flags = flags | flag_doubts(found, sigma, table.distance, self.limits, self.sigma_limits, trained_on)
+        flags = flags_of(before, snr, residuals(table.mean, table.velocity, trained_on), trained_on)
+        if rest is not None:
+            flags |= rest.flags(table.velocity, trained_on)
+        flags |= flag_doubts(found, sigma, table.distance, self.limits, self.sigma_limits, trained_on)
         parts = (found.mean, sigma, found.total, found.aleatoric, found.epistemic)
         correlation = table.correlation if with_correlations else None
         names = tuple(trained_on.label_names)

@@ -3,12 +3,8 @@
 With the file, predicting needs no grid any more; and all ranks, now and in a rerun, correlate with the same spectra.
 """
 
-import io
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +12,8 @@ from numpy.typing import NDArray
 from starnet_hpc import provenance
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import StoreDamagedError
-from starnet_hpc.stores import open_store, write_atomically
+from starnet_hpc.predict.places import predictions_dir
+from starnet_hpc.stores import open_store, read_arrays, write_arrays
 
 TEMPLATES = 24
 """With 12 of the reference grid's 2,048 velocities err by a tenth more, in two thirds of the time; with 40 by a tenth
@@ -43,7 +40,7 @@ class Templates:
 
 def templates_file(config: ExperimentConfig) -> Path:
     """Return where an experiment's templates are kept."""
-    return config.run_dir / "predictions" / "velocity_templates.npz"
+    return predictions_dir(config) / "velocity_templates.npz"
 
 
 def keep_templates(config: ExperimentConfig) -> None:
@@ -59,20 +56,18 @@ def keep_templates(config: ExperimentConfig) -> None:
         return
     grid = open_store(config.store("grid"), made_by="ingest")
     recipe = provenance.digest_recipe({"format": _FORMAT, "grid": grid.content_digest, "templates": TEMPLATES})
-    found = _read(path)
+    found = read_arrays(path)
     if found is not None and str(found.get("recipe")) == recipe:
         return
     rows = grid.mapped_rows()
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_arrays(
+        path,
         flux=np.stack([rows[row] for row in representatives(grid.labels(), TEMPLATES).tolist()]),
         wavelength=grid.wavelength,
         native_resolution=np.array(grid.attributes.get("native_resolution") or np.nan),
         recipe=np.array(recipe),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda file: file.write(buffer.getvalue()))
 
 
 def read_templates(config: ExperimentConfig) -> Templates:
@@ -81,7 +76,7 @@ def read_templates(config: ExperimentConfig) -> Templates:
     Raises:
         StoreDamagedError: the file is not whole.
     """
-    found = _read(path := templates_file(config))
+    found = read_arrays(path := templates_file(config))
     if found is None or not {"flux", "wavelength", "native_resolution"} <= set(found):
         raise StoreDamagedError(f"{path}: is not whole; remove it, and templates are chosen from grid.zarr again")
     flux, wavelength, native = found["flux"], found["wavelength"], float(found["native_resolution"])
@@ -117,12 +112,3 @@ def representatives(labels: NDArray[np.float64], count: int) -> NDArray[np.int64
 def _distances(points: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the squared distance of each point from each centre [points, centres]."""
     return np.stack([np.square(points - centre).sum(axis=1) for centre in centres], axis=1)
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """Return the arrays in a file; None if it is not there, or not whole."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
-            return dict(saved)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
-        return None

@@ -1,8 +1,5 @@
 """One unit of work: the labels that some members give to some rows of a store."""
 
-import io
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from starnet_hpc.networks import Combined, Member, Moments, combined, correlations, merge, moments
-from starnet_hpc.stores import Store, write_atomically
+from starnet_hpc.stores import Store, read_arrays, write_arrays
 
 NO_VELOCITY: NDArray[np.float64] = np.empty((0, 2))
 """Velocities of a unit that was not shifted to rest."""
@@ -104,20 +101,16 @@ def unit_path(folder: Path, unit: int) -> Path:
 
 def write_unit(path: Path, table: UnitTable, recipe: str) -> None:
     """Write the prediction of one unit, whole or not at all."""
-    buffer = io.BytesIO()
-    np.savez(buffer, recipe=np.array(recipe), **vars(table))
-    write_atomically(path, lambda file: file.write(buffer.getvalue()))
+    write_arrays(path, recipe=recipe, **vars(table))
 
 
 def read_unit(path: Path, recipe: str) -> UnitTable | None:
     """Return the prediction of a unit; None if it is not there, not whole, or of another recipe."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
-            if str(saved["recipe"]) != recipe:
-                return None
-            return UnitTable(**{part.name: saved[part.name] for part in fields(UnitTable)})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    saved = read_arrays(path)
+    parts = {part.name for part in fields(UnitTable)}
+    if saved is None or str(saved.pop("recipe", "")) != recipe or saved.keys() != parts:
         return None
+    return UnitTable(**saved)
 
 
 def joined(tables: Sequence[UnitTable]) -> UnitTable:

@@ -24,7 +24,8 @@ from starnet_hpc.kernels.rebin import rebin
 from starnet_hpc.labels import LABELS
 from starnet_hpc.networks import Member, Moments, TrainedOn
 from starnet_hpc.predict.catalogue import Column
-from starnet_hpc.predict.templates import Templates, read_templates
+from starnet_hpc.predict.ranks import Ranks
+from starnet_hpc.predict.templates import Templates, keep_templates, read_templates
 from starnet_hpc.predict.units import NO_VELOCITY, member_moments
 
 _F4 = NDArray[np.float32]
@@ -155,6 +156,18 @@ def rest_frame(config: ExperimentConfig) -> RestFrame:
     """
     instrument, templates = load_instrument(config.instrument), read_templates(config)
     return RestFrame(instrument, config.augment, templates, config.predict.velocity_limit)
+
+
+def wanted_rest_frame(config: ExperimentConfig, ranks: Ranks) -> RestFrame | None:
+    """Return what shifts spectra to rest, the same on every rank, if the configuration wants that.
+
+    Raises:
+        MissingInputError, StoreDamagedError: as `keep_templates` and `rest_frame`.
+    """
+    if config.predict.radial_velocity == "network":
+        return None
+    ranks.first_does(keep_templates, config)
+    return ranks.agree(lambda: rest_frame(config))
 
 
 def moments_at_rest(

@@ -2,7 +2,15 @@
 
 from starnet_hpc.stores.build import StoreBuild, building, checked, finished, write_shard
 from starnet_hpc.stores.bulk import page_aligned
-from starnet_hpc.stores.files import explain_full_disk, only_writer, read_json, write_atomically, write_json
+from starnet_hpc.stores.files import (
+    explain_full_disk,
+    only_writer,
+    read_arrays,
+    read_json,
+    write_arrays,
+    write_atomically,
+    write_json,
+)
 from starnet_hpc.stores.footprint import Footprint, StorePlan, footprint, forecast
 from starnet_hpc.stores.growing import Cell, Field, GrowingTable, Kind, growing_table, one_line
 from starnet_hpc.stores.layout import Layout
@@ -47,10 +55,12 @@ __all__ = [
     "only_writer",
     "open_store",
     "page_aligned",
+    "read_arrays",
     "read_json",
     "readme",
     "state_of",
     "unfinished_shards",
+    "write_arrays",
     "write_atomically",
     "write_json",
     "write_shard",

@@ -3,13 +3,19 @@
 import contextlib
 import errno
 import fcntl
+import io
 import json
 import os
 import uuid
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from starnet_hpc.errors import RunDirectoryBusyError, StorageFullError
 
@@ -47,6 +53,22 @@ def write_json(path: Path, value: object) -> None:
 def read_json(path: Path) -> Any:
     """Return the value in a JSON file; ValueError if it is none."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_arrays(path: Path, **arrays: ArrayLike) -> None:
+    """Write arrays by name into one .npz file, atomically."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # a keyword of NumPy's own has another type
+    write_atomically(path, lambda file: file.write(buffer.getvalue()))
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
+    """Return the arrays in a file by name; None if it is not there, or not whole."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+            return dict(saved)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
 
 
 def flush(*paths: Path) -> None:

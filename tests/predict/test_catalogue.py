@@ -21,7 +21,7 @@ from starnet_hpc.labels import LABELS
 from starnet_hpc.networks import load_member
 from starnet_hpc.predict import predict
 from starnet_hpc.predict.catalogue import catalogue_columns, settings, write_fits
-from starnet_hpc.predict.flagging import flag_rows
+from starnet_hpc.predict.flagging import flags_of, known_before
 from starnet_hpc.stores import open_store
 from tests import support
 
@@ -121,7 +121,7 @@ def test_labels_outside_the_trained_range_are_flagged_each_for_itself(config: Ex
     mean[1, 0], mean[2, 1], mean[3, 2] = known.label_max[0] + 1, known.label_min[1] - 0.1, known.label_max[2] + 1
     mean[4] = known.label_max
     mean[5] = np.nan
-    flags = flag_rows(store, mean, known)
+    flags = flags_of(*known_before(store), mean, known)
     assert list(flags[:6]) == [0, Flag.OUTSIDE_TEFF, Flag.OUTSIDE_FEH, Flag.OUTSIDE_VRAD, 0, Flag.BAD_INPUT]
 
 
