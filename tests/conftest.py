@@ -70,12 +70,12 @@ def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
 @pytest.fixture(scope="session")
 def dask_scheduler() -> Iterator[str]:
     """Address of a running Dask scheduler with four worker processes, started once for all tests."""
-    from dask.distributed import LocalCluster
+    from tests import support
 
     # Its threads would log a slow machine to whatever standard error is by then, also after pytest has closed it.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     environment = dict(os.environ)
-    with LocalCluster(n_workers=4, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=60) as cluster:
+    with support.dask_cluster(4) as cluster:
         os.environ.clear()  # Dask leaves its workers' environment in ours
         os.environ.update(environment)
         yield cluster.scheduler_address

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,7 +24,11 @@ from starnet_hpc.config import ExperimentConfig, check
 from starnet_hpc.instruments import load_instrument
 from starnet_hpc.launch.rundir import claim
 from starnet_hpc.networks import FeatureMoments, FeatureSpace, TrainedOn, add_facts, build_network, save_dict
+from starnet_hpc.parallel.conditions import started
 from starnet_hpc.stores import Layout, building, open_store, write_atomically, write_shard
+
+if TYPE_CHECKING:
+    from dask.distributed import LocalCluster
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LABELS = ("teff", "feh", "vrad")
@@ -249,6 +253,18 @@ def finish(processes: Sequence[subprocess.Popen[str]], limit_s: float = PATIENCE
             if process.poll() is None:
                 process.kill()
     return [(process.returncode, text) for process, text in zip(processes, told, strict=True)]
+
+
+def dask_cluster(workers: int, threads: int = 1) -> LocalCluster:
+    """Start a scheduler with workers, as somebody other than the package would; without workers it waits for some."""
+    from dask.distributed import LocalCluster
+
+    # A client that an earlier test left may be collected in the new loop's thread, and would wait there for its start.
+    return started(
+        lambda: LocalCluster(
+            n_workers=workers, threads_per_worker=threads, dashboard_address="127.0.0.1:0", silence_logs=60
+        )
+    )
 
 
 def free_port() -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dask.distributed import Client, LocalCluster
+from dask.distributed import Client
 
 from starnet_hpc import parallel
 from starnet_hpc.errors import LauncherError
@@ -123,10 +123,7 @@ def test_of_two_tasks_of_a_worker_one_computes_at_a_time() -> None:
 
 
 def test_a_worker_with_two_threads_writes_what_is_ready_while_it_computes() -> None:
-    from dask.distributed import LocalCluster
-
-    cluster = LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0", silence_logs=60)
-    with cluster:
+    with support.dask_cluster(1, threads=2) as cluster:
         keys = dict(each(compute_then_write_together, range(6), scheduler=cluster.scheduler_address))
     assert keys == {key: key for key in range(6)}
 
@@ -207,10 +204,7 @@ def test_a_worker_that_is_killed_in_the_middle_is_replaced_and_its_task_done_aga
 def test_a_result_that_is_lost_with_its_worker_is_made_again_by_the_one_that_replaces_it(tmp_path: Path) -> None:
     # The only worker dies while it sends a result, of which nothing waits but the fetch; only `care` brings another.
     started: list[subprocess.Popen[str]] = []
-    with (
-        LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=60) as cluster,
-        Client(cluster) as client,
-    ):
+    with support.dask_cluster(0) as cluster, Client(cluster) as client:
 
         def care(workers: int) -> None:
             if not workers and all(process.poll() is not None for process in started):
@@ -322,11 +316,9 @@ def test_dask_gets_a_second_try_to_start_on_a_machine_that_stalls() -> None:
 
 
 def test_a_scheduler_without_workers_is_told_apart(monkeypatch: pytest.MonkeyPatch, silence: None) -> None:
-    from dask.distributed import LocalCluster
-
     monkeypatch.setattr(running, "_NO_WORKER_S", 1)
-    cluster = LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=60)
-    with cluster, pytest.raises(LauncherError, match=r"has had no worker for 1 s; start some with `dask worker tcp://"):
+    told = r"has had no worker for 1 s; start some with `dask worker tcp://"
+    with support.dask_cluster(0) as cluster, pytest.raises(LauncherError, match=told):
         list(each(square, range(3), scheduler=cluster.scheduler_address))
 
 

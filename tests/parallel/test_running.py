@@ -48,9 +48,7 @@ def test_what_is_no_scheduler_is_refused_with_the_choices(tmp_path: Path, word: 
 
 
 def test_a_scheduler_that_ends_in_the_middle_is_told(tmp_path: Path) -> None:
-    from dask.distributed import LocalCluster
-
-    cluster = LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0", silence_logs=60)
+    cluster = support.dask_cluster(1, threads=2)
     answers = each(Lasting(0.05), range(1000), scheduler=cluster.scheduler_address)
     next(answers)
     cluster.close()
