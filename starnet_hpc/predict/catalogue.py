@@ -1,25 +1,15 @@
-"""The catalogue: one row a spectrum, as a FITS binary table and as Parquet."""
+"""The columns of the catalogue, which has one row a spectrum."""
 
-import io
 import json
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from astropy.io import fits
-from astropy.units import Unit
 from numpy.typing import NDArray
 
 from starnet_hpc.config import ExperimentConfig
-from starnet_hpc.flags import Flag
 from starnet_hpc.labels import LABELS
 from starnet_hpc.networks import label_pairs
-from starnet_hpc.stores import write_atomically
 
 _ONLY_WHERE = {"augment": {"workers", "scheduler"}, "predict": {"ranks_per_shard"}}
 """Keys of sections of the configuration that say where and by how many something is done."""
@@ -44,7 +34,7 @@ class Column:
 
 
 def catalogue_columns(
-    identifiers: NDArray[np.object_],
+    identifiers: NDArray[np.str_],
     label_names: tuple[str, ...],
     parts: tuple[NDArray[np.float64], ...],
     distance: NDArray[np.float64],
@@ -66,7 +56,7 @@ def catalogue_columns(
         correlation: of the members' answers for each two labels [rows, pairs]; None: no such columns.
         further: columns that follow those of the labels.
     """
-    columns = [Column("id", identifiers.astype(str), "", "identifier of the spectrum")]
+    columns = [Column("id", identifiers, "", "identifier of the spectrum")]
     for k, name in enumerate(label_names):
         label = LABELS[name]
         columns += [
@@ -87,6 +77,18 @@ def catalogue_columns(
     return columns
 
 
+def as_text(identifiers: Iterable[object]) -> NDArray[np.str_]:
+    """Return identifiers [rows], as wide as the longest is in ASCII: so any part of them is as wide as all."""
+    texts = [str(identifier) for identifier in identifiers]
+    width = max((len(ascii_of(text)) for text in texts), default=0)
+    return np.array(texts, dtype=f"U{max(1, width)}")
+
+
+def ascii_of(text: str) -> bytes:
+    """Return text as FITS can hold it: in ASCII, other letters spelt out."""
+    return text.encode("ascii", "backslashreplace")
+
+
 def settings(config: ExperimentConfig) -> str:
     """Return the configuration as JSON, but for where things lie and run, which changes nothing in a catalogue."""
     told = config.model_dump(mode="json", exclude={"run_dir", "evaluate", "cluster"})
@@ -94,68 +96,3 @@ def settings(config: ExperimentConfig) -> str:
         told[section] = {name: value for name, value in told[section].items() if name not in names}
     # FITS doubles a quote, and long text is cut at any place.
     return json.dumps(told).replace("'", r"\u0027")
-
-
-def write_fits(path: Path, columns: list[Column], header: Mapping[str, tuple[str | int, str]]) -> None:
-    """Write a FITS binary table with units, descriptions, the meaning of the flags, and checksums.
-
-    No date is written: the same input gives the same bytes.
-    """
-    table = fits.BinTableHDU.from_columns(
-        [
-            fits.Column(c.name, _fits_format(values), unit=_fits_unit(c.unit), array=values)
-            for c, values in zip(columns, map(_fits_values, columns), strict=True)
-        ],
-        name="CATALOGUE",
-    )
-    for number, column in enumerate(columns, start=1):
-        remark = f" [{column.unit}]" if column.unit and not _fits_unit(column.unit) else ""
-        table.header[f"TCOMM{number}"] = column.description + remark
-    for key, value in header.items():
-        table.header[key] = value
-    for flag in Flag:
-        table.header.add_comment(f"flag {flag.value:>8d} = bit {flag.value.bit_length() - 1:2d}: {flag.name}")
-    primary = fits.PrimaryHDU()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", fits.verify.VerifyWarning)  # long digests spill into CONTINUE cards, as allowed
-        for hdu in (primary, table):
-            hdu.add_checksum(when="of the data and header as written")
-        buffer = io.BytesIO()
-        fits.HDUList([primary, table]).writeto(buffer)
-    write_atomically(path, lambda file: file.write(buffer.getvalue()))
-
-
-def write_parquet(path: Path, columns: list[Column], header: Mapping[str, tuple[str | int, str]]) -> None:
-    """Write the same table as Parquet, units and descriptions in the fields' metadata."""
-    fields = [
-        pa.field(c.name, pa.array(c.values[:0]).type, metadata={"unit": c.unit, "description": c.description})
-        for c in columns
-    ]
-    metadata = {key: str(value) for key, (value, _) in header.items()}
-    metadata |= {f"flag_{flag.name}": str(flag.value) for flag in Flag}
-    schema = pa.schema(fields, metadata=metadata)
-    table = pa.table([pa.array(c.values) for c in columns], schema=schema)
-    write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd"))
-
-
-@cache  # to say no, astropy looks for what could have been meant, among thousands of units
-def _fits_unit(unit: str) -> str | None:
-    """Return a unit for TUNIT, None for those that the FITS standard does not know (dex), at which readers complain."""
-    try:
-        Unit(unit, format="fits")
-    except ValueError:
-        return None
-    return unit or None
-
-
-def _fits_values(column: Column) -> NDArray[np.generic]:
-    """Return values as FITS can hold them: its text is ASCII, and other letters of an identifier are spelt out."""
-    if column.values.dtype.kind != "U":
-        return column.values
-    return np.array([str(text).encode("ascii", "backslashreplace").decode() for text in column.values], dtype=str)
-
-
-def _fits_format(values: NDArray[np.generic]) -> str:
-    if values.dtype.kind == "U":
-        return f"{max(1, values.dtype.itemsize // 4)}A"
-    return {"f8": "D", "i4": "J", "i2": "I"}[values.dtype.str[1:]]

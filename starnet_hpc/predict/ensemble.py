@@ -13,7 +13,7 @@ from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import StoreMismatchError
 from starnet_hpc.instruments import load_instrument
 from starnet_hpc.networks import Member, TrainedOn, describe_members, load_member
-from starnet_hpc.predict.catalogue import Column
+from starnet_hpc.predict.catalogue import Column, as_text
 from starnet_hpc.predict.places import best_file, calibration_file, chosen_device, predictions_dir
 from starnet_hpc.predict.ranks import Ranks
 from starnet_hpc.predict.stage import predict
@@ -72,7 +72,7 @@ class Ensemble:
         )
         table = fold(slots, velocity)
         return self.standards.columns(
-            np.array(identifiers, dtype=object),
+            as_text(identifiers),
             table,
             flags,
             snr,

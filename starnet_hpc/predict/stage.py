@@ -2,61 +2,28 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from starnet_hpc import provenance
 from starnet_hpc.allocation import keep_freed_memory
 from starnet_hpc.config import ExperimentConfig
-from starnet_hpc.errors import MissingInputError, PredictionError, StarnetError, StoreMismatchError
+from starnet_hpc.errors import PredictionError, StarnetError
 from starnet_hpc.instruments import load_instrument
-from starnet_hpc.networks import Member, Moments, TrainedOn, describe_members, load_member
-from starnet_hpc.predict.calibration import calibrate, write_calibration
-from starnet_hpc.predict.catalogue import settings, write_fits, write_parquet
-from starnet_hpc.predict.flagging import known_before
-from starnet_hpc.predict.limits import find_limits, write_limits
-from starnet_hpc.predict.places import best_file, calibration_file, chosen_device, limits_file, predictions_dir
+from starnet_hpc.networks import Member, Moments, describe_members, load_member
+from starnet_hpc.predict.joining import join
+from starnet_hpc.predict.places import best_file, chosen_device
 from starnet_hpc.predict.ranks import Ranks, started_ranks
 from starnet_hpc.predict.reading import Read, read_ahead
 from starnet_hpc.predict.sharing import share
-from starnet_hpc.predict.standards import Standards
-from starnet_hpc.predict.units import (
-    NO_VELOCITY,
-    UnitTable,
-    fold,
-    joined,
-    read_unit,
-    unit_path,
-    unit_rows,
-    write_unit,
-)
-from starnet_hpc.predict.validation import ensemble_report
-from starnet_hpc.predict.velocity import RestFrame, moments_at_rest, wanted_rest_frame
+from starnet_hpc.predict.tasks import Task, wanted_tasks
+from starnet_hpc.predict.units import NO_VELOCITY, fold, read_unit, unit_path, write_unit
+from starnet_hpc.predict.velocity import moments_at_rest, wanted_rest_frame
 from starnet_hpc.progress import StageLog, stage_log
-from starnet_hpc.stores import Store, open_store, read_json, write_json
 
-_STORES = ("valid", "test", "survey")
-"""In this order: the first calibrates the sigmas of the others, and its units keep the members' answers."""
 _MOST_LISTED = 20
-
-
-@dataclass(frozen=True)
-class _Task:
-    """The prediction of one store."""
-
-    name: str
-    store: Store
-    folder: Path
-    """Where finished units lie."""
-    units: int
-    recipe: str
-    header: dict[str, tuple[str | int, str]]
-    rest: RestFrame | None
-    """What shifts spectra to rest before the members see them; None: nothing does."""
 
 
 def predict(config: ExperimentConfig, *, only: str | None = None) -> list[Path]:
@@ -82,7 +49,7 @@ def predict(config: ExperimentConfig, *, only: str | None = None) -> list[Path]:
             lambda: describe_members([best_file(config, m) for m in range(config.ensemble.members)])
         )
         rest = wanted_rest_frame(config, ranks)
-        tasks = ranks.agree(lambda: _tasks(config, digests, trained_on, device, rest, only))
+        tasks = ranks.agree(lambda: wanted_tasks(config, digests, trained_on, device, rest, only))
         if ranks.size > 1:
             log.info("%d ranks", ranks.size)
         failures: list[str] = []
@@ -92,7 +59,7 @@ def predict(config: ExperimentConfig, *, only: str | None = None) -> list[Path]:
             failures += failed
             calibrated = calibrated and not (failed and task.name == "valid")
             if calibrated and not failed:
-                ranks.first_does(_join, config, task, trained_on, log)
+                ranks.first_does(join, config, task, trained_on, log)
         ranks.first_does(_raise_failures, failures)
         return [config.catalogue(task.name) for task in tasks if task.name != "valid"]
 
@@ -109,18 +76,17 @@ def _log(config: ExperimentConfig, ranks: Ranks) -> Iterator[StageLog]:
             raise
 
 
-def _predict_store(config: ExperimentConfig, task: _Task, ranks: Ranks, device: str, log: StageLog) -> list[str]:
+def _predict_store(config: ExperimentConfig, task: Task, ranks: Ranks, device: str, log: StageLog) -> list[str]:
     """Predict the units of one store that are not there yet; every rank takes part, and gets all ranks' failures."""
     task.folder.mkdir(parents=True, exist_ok=True)
-    todo = [unit for unit in range(task.units) if read_unit(unit_path(task.folder, unit), task.recipe) is None]
-    todo = ranks.gather(todo)[0]  # one rank's view of the file system decides for all
+    todo = ranks.gather(_not_done(task) if ranks.first else [])[0]  # one rank's view of the file system is everyone's
     mine = share(ranks.rank, ranks.size, len(todo), config.ensemble.members, config.predict.ranks_per_shard)
     line = ranks.line(mine.line)
     # Who has no unit to do needs no members: a rerun with nothing left to do is quick.
     members = ranks.agree(lambda: [load_member(best_file(config, m), device) for m in mine.members if mine.units])
     tellurics = load_instrument(config.instrument).tellurics()
     failures: list[str] = []
-    units = [unit_rows(task.store, todo[number], config.predict.shard_rows) for number in mine.units]
+    units = [task.rows(todo[number]) for number in mine.units]
     title = f"{task.name}: {config.ensemble.members} members" + (", first rank's share" if ranks.size > 1 else "")
     with log.bar(title, sum(map(len, units)), "spectra") as bar, closing(read_ahead(task.store, units)) as reads:
         for number, rows, read in zip(mine.units, units, reads, strict=True):
@@ -136,6 +102,11 @@ def _predict_store(config: ExperimentConfig, task: _Task, ranks: Ranks, device: 
     return list(dict.fromkeys(message for rank in ranks.gather(failures) for message in rank))
 
 
+def _not_done(task: Task) -> list[int]:
+    """Return the units that are not there, or not whole, or of another recipe."""
+    return [unit for unit in range(task.units) if read_unit(unit_path(task.folder, unit), task.recipe) is None]
+
+
 def _raise_failures(failures: list[str]) -> None:
     if failures:
         shown = [*failures[:_MOST_LISTED], *([f"... {len(failures)} in all"] if len(failures) > _MOST_LISTED else [])]
@@ -144,7 +115,7 @@ def _raise_failures(failures: list[str]) -> None:
         )
 
 
-def _keep(task: _Task, unit: int, slots: Moments, velocity: NDArray[np.float64]) -> str | None:
+def _keep(task: Task, unit: int, slots: Moments, velocity: NDArray[np.float64]) -> str | None:
     """Write a unit from its members' moments and its velocities; return what went wrong, if anything did.
 
     The other ranks go on, and must not wait for this one.
@@ -158,7 +129,7 @@ def _keep(task: _Task, unit: int, slots: Moments, velocity: NDArray[np.float64])
 
 
 def _attempt(
-    task: _Task,
+    task: Task,
     read: Read,
     members: Sequence[Member],
     tellurics: NDArray[np.bool_],
@@ -182,166 +153,3 @@ def _attempt(
     except (StarnetError, OSError, RuntimeError, ValueError) as error:
         return np.empty(0), NO_VELOCITY, f"{type(error).__name__}: {error}"
     return found, velocity, None
-
-
-def _tasks(
-    config: ExperimentConfig,
-    digests: list[str],
-    trained_on: TrainedOn,
-    device: str,
-    rest: RestFrame | None,
-    only: str | None,
-) -> list[_Task]:
-    if only is not None:
-        return [_task(config, only, digests, trained_on, device, rest)]
-    names = [name for name in _STORES if (config.store(name) / "zarr.json").exists()]
-    if config.survey is not None and "survey" not in names:
-        raise MissingInputError(
-            f"{config.store('survey')}: no such store; make it first with `starnet-hpc observe CONFIG`"
-        )
-    names += config.predict.other_tests
-    if not names:
-        raise MissingInputError(f"{config.run_dir}: neither test.zarr nor survey.zarr is there; nothing to predict")
-    return [_task(config, name, digests, trained_on, device, rest) for name in names]
-
-
-def _task(
-    config: ExperimentConfig,
-    name: str,
-    digests: list[str],
-    trained_on: TrainedOn,
-    device: str,
-    rest: RestFrame | None,
-) -> _Task:
-    store = open_store(config.store(name), made_by="observe" if name == "survey" else "augment")
-    if provenance.digest_array(store.wavelength) != trained_on.wavelength_digest:
-        raise StoreMismatchError(
-            f"{store.path} and the members have different pixels: train members for this instrument, or observe again"
-        )
-    members = provenance.digest_recipe({"members": digests})
-    recipe = {
-        "store": store.content_digest,
-        "members": members,
-        "batch_size": config.predict.batch_size,
-        "threads": config.predict.threads,
-        "unit": config.predict.shard_rows,
-        "device": device,
-        **({} if rest is None else {"rest_frame": rest.digest}),
-    }
-    header: dict[str, tuple[str | int, str]] = {
-        "EXPNAME": (config.name, "experiment"),
-        "SEED": (str(config.seed), "seed of the experiment"),
-        "NMEMBERS": (config.ensemble.members, "networks in the ensemble"),
-        "MEMBERS": (members, "digest of the members"),
-        "INPUT": (store.path.name, "store that was predicted"),
-        "INPUTDIG": (store.content_digest, "digest of that store"),
-        "TRAINDIG": (trained_on.train_digest, "digest of the training store"),
-        "CREATOR": (f"starnet_hpc {provenance.software()['starnet_hpc']}", "software"),
-        "CONFIG": (settings(config), "settings behind it, as JSON"),
-    }
-    if rest is not None:
-        header["RVLIMIT"] = (f"{rest.limit_kms:g}", "km/s: vrad_ccf was searched up to this")
-    units = -(-len(store) // config.predict.shard_rows)
-    folder = predictions_dir(config) / name
-    return _Task(name, store, folder, units, provenance.digest_recipe(recipe), header, rest)
-
-
-def _join(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: StageLog) -> None:
-    """Write the catalogue from all units (of validation spectra: the calibration), unless it is there already."""
-    if task.name == "valid":
-        _calibrate(config, task, trained_on, log)
-        return
-    path = config.catalogue(task.name)
-    mark = task.folder / "catalogue.json"
-    names = trained_on.label_names
-    validated = (config.store("valid") / "zarr.json").exists()
-    if not validated:
-        log.warning(
-            "%s is not there: sigmas are as claimed, and nothing says which rows are unusual", config.store("valid")
-        )
-    standards = Standards.of(config, len(names), validated=validated)
-    header = task.header | standards.header(names)
-    recipe = provenance.digest_recipe(
-        {
-            "task": task.recipe,
-            "calibration": standards.calibration.factor.tolist(),
-            "limits": repr((standards.limits.epistemic_share.tolist(), standards.limits.distance)),
-            "header": header,
-        }
-    )
-    there = path.exists() and path.with_suffix(".parquet").exists() and mark.exists()
-    if there and read_json(mark).get("recipe") == recipe:
-        log.info("%s: complete already, %d rows", path, len(task.store))
-        return
-    mark.unlink(missing_ok=True)  # from here on what lies there is between two recipes
-    table = _whole(task)
-    columns = standards.columns(
-        _identifiers(task),
-        table,
-        *known_before(task.store),
-        trained_on,
-        task.rest,
-        n_members=config.ensemble.members,
-        with_correlations=config.predict.correlations,
-    )
-    write_parquet(path.with_suffix(".parquet"), columns, header)
-    write_fits(path, columns, header)
-    write_json(mark, {"recipe": recipe})
-    (flagged,) = (np.count_nonzero(column.values) for column in columns if column.name == "flags")
-    log.info("%s: %d rows, %d of them flagged", path, len(task.store), flagged)
-
-
-def _calibrate(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: StageLog) -> None:
-    """Find the factors that make sigma cover on the validation spectra, and what these say of the ensemble."""
-    mark, report = task.folder / "calibrated.json", predictions_dir(config) / "validation.json"
-    there = all(path.exists() for path in (calibration_file(config), limits_file(config), report, mark))
-    if there and read_json(mark).get("recipe") == task.recipe:
-        return
-    mark.unlink(missing_ok=True)
-    table = _whole(task)
-    ensemble, names = table.combined, trained_on.label_names
-    truth, template = task.store.labels(names), task.store.column("template")
-    found, limits = calibrate(ensemble.mean, ensemble.total, truth, template), find_limits(ensemble, table.distance)
-    write_calibration(calibration_file(config), found, names)
-    write_limits(limits_file(config), limits, names)
-    told = ensemble_report(table.members, ensemble, truth, template, trained_on)
-    write_json(report, {"members": task.header["MEMBERS"][0], **told})
-    write_json(mark, {"recipe": task.recipe})
-    log.info(
-        "sigma times %s, from %d validation spectra",
-        ", ".join(f"{f:.2f} ({n})" for f, n in zip(found.factor, names, strict=True)),
-        found.rows,
-    )
-    if np.isnan(limits.distance):
-        log.warning(
-            "not all members know how far a spectrum is from theirs (an earlier version trained them): no row is "
-            "flagged UNLIKE_TRAINING"
-        )
-    for a, b in told["diversity"]["nearly_same"] if "diversity" in told else []:
-        log.warning("members %d and %d are nearly the same: their spread says little of what is not known", a, b)
-
-
-def _whole(task: _Task) -> UnitTable:
-    """Return the prediction of all rows of a store, joined from its units.
-
-    Raises:
-        PredictionError: units are missing.
-    """
-    tables = [read_unit(unit_path(task.folder, unit), task.recipe) for unit in range(task.units)]
-    whole = [table for table in tables if table is not None]
-    if len(whole) != task.units or sum(table.mean.shape[0] for table in whole) != len(task.store):
-        raise PredictionError(
-            f"{task.folder}: {len(whole)} of {task.units} units are there; run the same command again"
-        )
-    return joined(whole)
-
-
-def _identifiers(task: _Task) -> NDArray[np.object_]:
-    if task.store.has("id"):
-        identifiers = task.store.column("id")
-        if len(set(identifiers)) != identifiers.size:
-            raise PredictionError(
-                f"{task.store.path}: identifiers are not unique; run `starnet-hpc observe CONFIG` again"
-            )
-        return identifiers
-    return np.array([f"{task.name}-{row:07d}" for row in range(len(task.store))], dtype=object)

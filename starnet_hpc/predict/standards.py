@@ -48,7 +48,7 @@ class Standards:
 
     def columns(
         self,
-        identifiers: NDArray[np.object_],
+        identifiers: NDArray[np.str_],
         table: UnitTable,
         before: NDArray[np.integer[Any]],
         snr: NDArray[np.float64],

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from starnet_hpc.networks import Combined, Member, Moments, combined, correlations, merge, moments
-from starnet_hpc.stores import Store, read_arrays, write_arrays
+from starnet_hpc.stores import read_arrays, write_arrays
 
 NO_VELOCITY: NDArray[np.float64] = np.empty((0, 2))
 """Velocities of a unit that was not shifted to rest."""
@@ -118,8 +118,3 @@ def joined(tables: Sequence[UnitTable]) -> UnitTable:
     parts = {part.name: [getattr(table, part.name) for table in tables] for part in fields(UnitTable)}
     members = np.concatenate(parts.pop("members"), axis=1)
     return UnitTable(**{name: np.concatenate(values) for name, values in parts.items()}, members=members)
-
-
-def unit_rows(store: Store, unit: int, unit_size: int) -> range:
-    """Return the rows of a unit."""
-    return range(unit * unit_size, min((unit + 1) * unit_size, len(store)))

@@ -19,9 +19,10 @@ from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.flags import Flag
 from starnet_hpc.labels import LABELS
 from starnet_hpc.networks import load_member
-from starnet_hpc.predict import predict
-from starnet_hpc.predict.catalogue import catalogue_columns, settings, write_fits
+from starnet_hpc.predict import joining, predict
+from starnet_hpc.predict.catalogue import as_text, catalogue_columns, settings
 from starnet_hpc.predict.flagging import flags_of, known_before
+from starnet_hpc.predict.tablefiles import write_catalogue
 from starnet_hpc.stores import open_store
 from tests import support
 
@@ -232,6 +233,23 @@ def test_correlations_between_the_members_are_columns_if_they_are_wanted(config:
         np.testing.assert_array_equal(np.ma.getmaskarray(found[name]), ~good)
 
 
+def test_a_catalogue_that_is_joined_in_many_blocks_is_the_same(
+    config: ExperimentConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = config.catalogue("survey")
+    before, table = path.read_bytes(), pq.read_table(path.with_suffix(".parquet"))
+    assert config.predict.shard_rows < ROWS
+    monkeypatch.setattr(joining, "_BLOCK_ROWS", 1)
+    path.unlink()
+    predict(config)
+    assert path.read_bytes() == before
+    assert pq.ParquetFile(path.with_suffix(".parquet")).num_row_groups == -(-ROWS // config.predict.shard_rows)
+    pd.testing.assert_frame_equal(pq.read_table(path.with_suffix(".parquet")).to_pandas(), table.to_pandas())
+    monkeypatch.undo()
+    path.unlink()
+    predict(config)
+
+
 def test_names_with_other_letters_than_ascii_are_spelt_out_in_fits_and_whole_in_parquet(
     config: ExperimentConfig, table: Table
 ) -> None:
@@ -242,10 +260,10 @@ def test_names_with_other_letters_than_ascii_are_spelt_out_in_fits_and_whole_in_
 def test_a_table_without_rows_and_long_names_can_be_written(tmp_path: Path) -> None:
     nothing = np.zeros((0, 1))
     columns = catalogue_columns(
-        np.array([], dtype=object), ("teff",), (nothing,) * len(PARTS), np.zeros(0), np.zeros(0, dtype=np.int32), 3
+        as_text([]), ("teff",), (nothing,) * len(PARTS), np.zeros(0), np.zeros(0, dtype=np.int32), 3
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        write_fits(tmp_path / "empty.fits", columns, {"EXPNAME": ("a name " * 20, "experiment")})
+        write_catalogue(tmp_path / "empty.fits", [columns], {"EXPNAME": ("a name " * 20, "experiment")})
         assert len(Table.read(tmp_path / "empty.fits")) == 0
     assert fits.getheader(tmp_path / "empty.fits", 1)["EXPNAME"] == ("a name " * 20).rstrip()

@@ -1,0 +1,143 @@
+"""Finished units become a catalogue, or (those of validation spectra) the calibration of all others."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from starnet_hpc import provenance
+from starnet_hpc.config import ExperimentConfig
+from starnet_hpc.errors import PredictionError
+from starnet_hpc.networks import TrainedOn
+from starnet_hpc.predict.calibration import calibrate, write_calibration
+from starnet_hpc.predict.catalogue import Column, as_text
+from starnet_hpc.predict.flagging import known_before
+from starnet_hpc.predict.limits import find_limits, write_limits
+from starnet_hpc.predict.places import calibration_file, limits_file, predictions_dir
+from starnet_hpc.predict.standards import Standards
+from starnet_hpc.predict.tablefiles import write_catalogue
+from starnet_hpc.predict.tasks import Task
+from starnet_hpc.predict.units import UnitTable, joined, read_unit, unit_path
+from starnet_hpc.predict.validation import ensemble_report
+from starnet_hpc.progress import StageLog
+from starnet_hpc.stores import read_json, write_json
+
+_BLOCK_ROWS = 1 << 16
+"""So many rows of a catalogue are in memory at a time."""
+
+
+def join(config: ExperimentConfig, task: Task, trained_on: TrainedOn, log: StageLog) -> None:
+    """Write the catalogue from all units (of validation spectra: the calibration), unless it is there already."""
+    if task.name == "valid":
+        _calibrate(config, task, trained_on, log)
+        return
+    path = config.catalogue(task.name)
+    mark = task.folder / "catalogue.json"
+    names = trained_on.label_names
+    validated = (config.store("valid") / "zarr.json").exists()
+    if not validated:
+        log.warning(
+            "%s is not there: sigmas are as claimed, and nothing says which rows are unusual", config.store("valid")
+        )
+    standards = Standards.of(config, len(names), validated=validated)
+    header = task.header | standards.header(names)
+    recipe = provenance.digest_recipe(
+        {
+            "task": task.recipe,
+            "calibration": standards.calibration.factor.tolist(),
+            "limits": repr((standards.limits.epistemic_share.tolist(), standards.limits.distance)),
+            "header": header,
+        }
+    )
+    there = path.exists() and path.with_suffix(".parquet").exists() and mark.exists()
+    if there and read_json(mark).get("recipe") == recipe:
+        log.info("%s: complete already, %d rows", path, len(task.store))
+        return
+    mark.unlink(missing_ok=True)  # from here on what lies there is between two recipes
+    flagged = 0
+
+    def blocks() -> Iterator[list[Column]]:
+        nonlocal flagged
+        identifiers, (before, snr), start = _identifiers(task), known_before(task.store), 0
+        for table in _blocks(task):
+            here = slice(start, start + table.mean.shape[0])
+            columns = standards.columns(
+                identifiers[here],
+                table,
+                before[here],
+                snr[here],
+                trained_on,
+                task.rest,
+                n_members=config.ensemble.members,
+                with_correlations=config.predict.correlations,
+            )
+            flagged += sum(int(np.count_nonzero(column.values)) for column in columns if column.name == "flags")
+            start = here.stop
+            yield columns
+
+    write_catalogue(path, blocks(), header)
+    write_json(mark, {"recipe": recipe})
+    log.info("%s: %d rows, %d of them flagged", path, len(task.store), flagged)
+
+
+def _calibrate(config: ExperimentConfig, task: Task, trained_on: TrainedOn, log: StageLog) -> None:
+    """Find the factors that make sigma cover on the validation spectra, and what these say of the ensemble."""
+    mark, report = task.folder / "calibrated.json", predictions_dir(config) / "validation.json"
+    there = all(path.exists() for path in (calibration_file(config), limits_file(config), report, mark))
+    if there and read_json(mark).get("recipe") == task.recipe:
+        return
+    mark.unlink(missing_ok=True)
+    table = joined(list(_blocks(task)))
+    ensemble, names = table.combined, trained_on.label_names
+    truth, template = task.store.labels(names), task.store.column("template")
+    found, limits = calibrate(ensemble.mean, ensemble.total, truth, template), find_limits(ensemble, table.distance)
+    write_calibration(calibration_file(config), found, names)
+    write_limits(limits_file(config), limits, names)
+    told = ensemble_report(table.members, ensemble, truth, template, trained_on)
+    write_json(report, {"members": task.header["MEMBERS"][0], **told})
+    write_json(mark, {"recipe": task.recipe})
+    log.info(
+        "sigma times %s, from %d validation spectra",
+        ", ".join(f"{f:.2f} ({n})" for f, n in zip(found.factor, names, strict=True)),
+        found.rows,
+    )
+    if np.isnan(limits.distance):
+        log.warning(
+            "not all members know how far a spectrum is from theirs (an earlier version trained them): no row is "
+            "flagged UNLIKE_TRAINING"
+        )
+    for a, b in told["diversity"]["nearly_same"] if "diversity" in told else []:
+        log.warning("members %d and %d are nearly the same: their spread says little of what is not known", a, b)
+
+
+def _blocks(task: Task) -> Iterator[UnitTable]:
+    """Yield the prediction of all rows of a store in their order, many units at a time.
+
+    Raises:
+        PredictionError: a unit is missing, or has not the rows that belong to it.
+    """
+    block: list[UnitTable] = []
+    for unit in range(task.units):
+        table = read_unit(unit_path(task.folder, unit), task.recipe)
+        if table is None or table.mean.shape[0] != len(task.rows(unit)):
+            raise PredictionError(
+                f"{unit_path(task.folder, unit)}: not there, not whole, or of another run; run the same command again"
+            )
+        block.append(table)
+        if unit == task.units - 1 or sum(len(table.mean) for table in block) >= _BLOCK_ROWS:
+            yield joined(block)
+            block = []
+
+
+def _identifiers(task: Task) -> NDArray[np.str_]:
+    """Return the identifiers of all rows.
+
+    Raises:
+        PredictionError: some come twice.
+    """
+    if not task.store.has("id"):
+        return as_text([f"{task.name}-{row:07d}" for row in range(len(task.store))])
+    identifiers = as_text(task.store.column("id"))
+    if np.unique(identifiers).size != identifiers.size:
+        raise PredictionError(f"{task.store.path}: identifiers are not unique; run `starnet-hpc observe CONFIG` again")
+    return identifiers

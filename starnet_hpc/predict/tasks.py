@@ -1,0 +1,116 @@
+"""What there is to predict: which stores, in which order, and what their catalogues say of where they come from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from starnet_hpc import provenance
+from starnet_hpc.config import ExperimentConfig
+from starnet_hpc.errors import MissingInputError, StoreMismatchError
+from starnet_hpc.networks import TrainedOn
+from starnet_hpc.predict.catalogue import settings
+from starnet_hpc.predict.places import predictions_dir
+from starnet_hpc.predict.velocity import RestFrame
+from starnet_hpc.stores import Store, open_store
+
+_STORES = ("valid", "test", "survey")
+"""In this order: the first calibrates the sigmas of the others, and its units keep the members' answers."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """The prediction of one store."""
+
+    name: str
+    store: Store
+    folder: Path
+    """Where finished units lie."""
+    unit_size: int
+    """Rows of each but the last."""
+    recipe: str
+    header: dict[str, tuple[str | int, str]]
+    rest: RestFrame | None
+    """What shifts spectra to rest before the members see them; None: nothing does."""
+
+    @property
+    def units(self) -> int:
+        """How many there are."""
+        return -(-len(self.store) // self.unit_size)
+
+    def rows(self, unit: int) -> range:
+        """Return the rows of a unit."""
+        return range(unit * self.unit_size, min((unit + 1) * self.unit_size, len(self.store)))
+
+
+def wanted_tasks(
+    config: ExperimentConfig,
+    digests: list[str],
+    trained_on: TrainedOn,
+    device: str,
+    rest: RestFrame | None,
+    only: str | None,
+) -> list[Task]:
+    """Return the predictions that a run needs.
+
+    Args:
+        config: of the experiment.
+        digests: of the members.
+        trained_on: what they were trained on.
+        device: that they run on.
+        rest: what shifts spectra to rest.
+        only: name of a store to leave all others out for.
+
+    Raises:
+        MissingInputError: there is nothing to predict, or the survey's store is not there.
+        StoreMismatchError: a store has other pixels than the members.
+    """
+    if only is not None:
+        return [_task(config, only, digests, trained_on, device, rest)]
+    names = [name for name in _STORES if (config.store(name) / "zarr.json").exists()]
+    if config.survey is not None and "survey" not in names:
+        raise MissingInputError(
+            f"{config.store('survey')}: no such store; make it first with `starnet-hpc observe CONFIG`"
+        )
+    names += config.predict.other_tests
+    if not names:
+        raise MissingInputError(f"{config.run_dir}: neither test.zarr nor survey.zarr is there; nothing to predict")
+    return [_task(config, name, digests, trained_on, device, rest) for name in names]
+
+
+def _task(
+    config: ExperimentConfig,
+    name: str,
+    digests: list[str],
+    trained_on: TrainedOn,
+    device: str,
+    rest: RestFrame | None,
+) -> Task:
+    store = open_store(config.store(name), made_by="observe" if name == "survey" else "augment")
+    if provenance.digest_array(store.wavelength) != trained_on.wavelength_digest:
+        raise StoreMismatchError(
+            f"{store.path} and the members have different pixels: train members for this instrument, or observe again"
+        )
+    members = provenance.digest_recipe({"members": digests})
+    recipe = {
+        "store": store.content_digest,
+        "members": members,
+        "batch_size": config.predict.batch_size,
+        "threads": config.predict.threads,
+        "unit": config.predict.shard_rows,
+        "device": device,
+        **({} if rest is None else {"rest_frame": rest.digest}),
+    }
+    header: dict[str, tuple[str | int, str]] = {
+        "EXPNAME": (config.name, "experiment"),
+        "SEED": (str(config.seed), "seed of the experiment"),
+        "NMEMBERS": (config.ensemble.members, "networks in the ensemble"),
+        "MEMBERS": (members, "digest of the members"),
+        "INPUT": (store.path.name, "store that was predicted"),
+        "INPUTDIG": (store.content_digest, "digest of that store"),
+        "TRAINDIG": (trained_on.train_digest, "digest of the training store"),
+        "CREATOR": (f"starnet_hpc {provenance.software()['starnet_hpc']}", "software"),
+        "CONFIG": (settings(config), "settings behind it, as JSON"),
+    }
+    if rest is not None:
+        header["RVLIMIT"] = (f"{rest.limit_kms:g}", "km/s: vrad_ccf was searched up to this")
+    folder = predictions_dir(config) / name
+    return Task(name, store, folder, config.predict.shard_rows, provenance.digest_recipe(recipe), header, rest)
