@@ -33,6 +33,9 @@ class Flag(IntFlag):
     UNLIKE_TRAINING = 1 << 8
     """To the members the spectrum looks unlike those they were trained on: its features are farther from theirs than
     those of 99 % of the validation spectra."""
+    POOR_FIT = 1 << 9
+    """The spectrum that the grid has for the predicted labels leaves more of the observed one than noise and grid leave
+    of 99 % of the validation spectra; without `predict.reconstruction`, never set."""
     OUTSIDE_TEFF = 1 << 16
     """The effective temperature is outside the trained range."""
     OUTSIDE_LOGG = 1 << 17

@@ -66,6 +66,9 @@ class PredictConfig(Section):
     templates of the grid first, then the networks, trained near rest, see the spectrum shifted to rest."""
     velocity_limit: Annotated[float, Field(gt=0, le=3000)] = 500.0
     """Velocities between minus and plus this are searched [km/s] (`radial_velocity: ccf`)."""
+    reconstruction: bool = False
+    """Whether each spectrum is compared with the one that the grid's templates make of its labels (docs/catalogue.md):
+    some 5 ms a spectrum of 40,000 pixels, and `grid.zarr` must be there."""
     other_tests: dict[
         Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$"), AfterValidator(_name_of_a_store)], UserPath
     ] = Field(default_factory=dict)

@@ -162,12 +162,16 @@ def _outside(inputs: Inputs) -> list[str]:
         sentences.append(f"{text}range in at least one label: there a network extrapolates, and sigma need not say so.")
     if noisy:
         sentences.append(f"{count(noisy)} survey spectra are noisier than any that was trained on.")
-    unlike = int(((flags & Flag.UNLIKE_TRAINING.value) != 0).sum())
-    if unlike > _UNLIKE * flags.size:
-        sentences.append(
-            f"{count(unlike)} survey spectra ({100 * unlike / flags.size:.1f} %) look unlike those that the networks "
-            f"were trained on (flag UNLIKE_TRAINING; 1 % would by chance): see what they have in common."
-        )
+    for flag, what in (
+        (Flag.UNLIKE_TRAINING, "look unlike those that the networks were trained on"),
+        (Flag.POOR_FIT, "are not fitted by the grid's spectra of their labels"),
+    ):
+        carry = int(((flags & flag.value) != 0).sum())
+        if carry > _UNLIKE * flags.size:
+            sentences.append(
+                f"{count(carry)} survey spectra ({100 * carry / flags.size:.1f} %) {what} (flag {flag.name}; 1 % would "
+                f"by chance): see what they have in common."
+            )
     return sentences
 
 

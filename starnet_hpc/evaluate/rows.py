@@ -23,6 +23,7 @@ MEANING = {
     Flag.LARGE_SIGMA: "sigma of a label above its limit (evaluate.sigma_limits)",
     Flag.LARGE_EPISTEMIC: "members disagree more than on 99 % of the validation spectra, in some label",
     Flag.UNLIKE_TRAINING: "features farther from training spectra than those of 99 % of the validation spectra",
+    Flag.POOR_FIT: "the spectrum of the labels fits worse than those of 99 % of the validation spectra",
     Flag.OUTSIDE_TEFF: "Teff outside the trained range",
     Flag.OUTSIDE_LOGG: "log g outside the trained range",
     Flag.OUTSIDE_FEH: "[Fe/H] outside the trained range",

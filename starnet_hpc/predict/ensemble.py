@@ -1,7 +1,7 @@
 """All members in memory: labels of spectra that come one by one, with the numbers that the stage gives them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from starnet_hpc.networks import Member, TrainedOn, describe_members, load_membe
 from starnet_hpc.predict.catalogue import Column, as_text
 from starnet_hpc.predict.places import best_file, calibration_file, chosen_device, predictions_dir
 from starnet_hpc.predict.ranks import Ranks
+from starnet_hpc.predict.reconstruction import Reconstruction, wanted_reconstruction
 from starnet_hpc.predict.stage import predict
 from starnet_hpc.predict.standards import Standards
 from starnet_hpc.predict.units import fold
@@ -43,6 +44,7 @@ class Ensemble:
     trained_on: TrainedOn
     standards: Standards
     rest: RestFrame | None
+    reconstruction: Reconstruction | None
     """What shifts spectra to rest before the members see them; None: nothing does."""
     tellurics: NDArray[np.bool_]
     """Pixels [pixels] in telluric windows."""
@@ -71,6 +73,9 @@ class Ensemble:
             self.rest, self.members, len(self.members), flux, self.tellurics, batch_size=1, device=self.device
         )
         table = fold(slots, velocity)
+        if self.reconstruction is not None:
+            leftovers = self.reconstruction.leftovers(flux, table.mean, self.trained_on.label_names)
+            table = replace(table, leftovers=leftovers)
         return self.standards.columns(
             as_text(identifiers),
             table,
@@ -119,10 +124,19 @@ def load_ensemble(config: ExperimentConfig, there: MembersThere, log: StageLog) 
         trained_on=there.trained_on,
         standards=standards,
         rest=rest,
+        reconstruction=_reconstruction(config, there.trained_on, log),
         tellurics=load_instrument(config.instrument).tellurics(),
         device=device,
         with_correlations=config.predict.correlations,
     )
+
+
+def _reconstruction(config: ExperimentConfig, trained_on: TrainedOn, log: StageLog) -> Reconstruction | None:
+    """Return what reconstructs spectra, if that is wanted; without the grid's gigabytes at hand, nothing does."""
+    if config.predict.reconstruction and not (config.store("grid") / "zarr.json").exists():
+        log.warning("%s is not there: spectra are not compared with those of their labels", config.store("grid"))
+        return None
+    return wanted_reconstruction(config, trained_on)
 
 
 def _standards(config: ExperimentConfig, there: MembersThere, log: StageLog) -> Standards:

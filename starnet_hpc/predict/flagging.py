@@ -44,6 +44,7 @@ def flag_doubts(
     found: Combined,
     sigma: NDArray[np.float64],
     distance: NDArray[np.float64],
+    misfit: NDArray[np.float64],
     limits: Limits,
     sigma_limits: Mapping[str, float],
     trained_on: TrainedOn,
@@ -54,6 +55,7 @@ def flag_doubts(
         found: predictions.
         sigma: calibrated total standard deviations [rows, labels].
         distance: of the last hidden layer from training spectra [rows].
+        misfit: of reconstructions [rows]; no rows where there are none.
         limits: that validation spectra set.
         sigma_limits: largest `sigma` of some labels, by name; of labels that there are not, nothing follows.
         trained_on: which labels these are.
@@ -64,4 +66,6 @@ def flag_doubts(
     flags[(sigma > largest).any(axis=1)] |= Flag.LARGE_SIGMA
     flags[(epistemic_share(found) > limits.epistemic_share).any(axis=1)] |= Flag.LARGE_EPISTEMIC
     flags[distance > limits.distance] |= Flag.UNLIKE_TRAINING
+    if misfit.size:
+        flags[misfit > limits.usual.limit] |= Flag.POOR_FIT
     return flags

@@ -14,6 +14,7 @@ from starnet_hpc.predict.catalogue import Column, as_text
 from starnet_hpc.predict.flagging import known_before
 from starnet_hpc.predict.limits import find_limits, write_limits
 from starnet_hpc.predict.places import calibration_file, limits_file, predictions_dir
+from starnet_hpc.predict.reconstruction import find_usual
 from starnet_hpc.predict.standards import Standards
 from starnet_hpc.predict.tablefiles import write_catalogue
 from starnet_hpc.predict.tasks import Task
@@ -45,7 +46,9 @@ def join(config: ExperimentConfig, task: Task, trained_on: TrainedOn, log: Stage
         {
             "task": task.recipe,
             "calibration": standards.calibration.factor.tolist(),
-            "limits": repr((standards.limits.epistemic_share.tolist(), standards.limits.distance)),
+            "limits": repr(
+                (standards.limits.epistemic_share.tolist(), standards.limits.distance, standards.limits.usual)
+            ),
             "header": header,
         }
     )
@@ -90,7 +93,9 @@ def _calibrate(config: ExperimentConfig, task: Task, trained_on: TrainedOn, log:
     table = joined(list(_blocks(task)))
     ensemble, names = table.combined, trained_on.label_names
     truth, template = task.store.labels(names), task.store.column("template")
-    found, limits = calibrate(ensemble.mean, ensemble.total, truth, template), find_limits(ensemble, table.distance)
+    found = calibrate(ensemble.mean, ensemble.total, truth, template)
+    _, snr = known_before(task.store)
+    limits = find_limits(ensemble, table.distance, find_usual(table.leftovers, snr))
     write_calibration(calibration_file(config), found, names)
     write_limits(limits_file(config), limits, names)
     told = ensemble_report(table.members, ensemble, truth, template, trained_on)

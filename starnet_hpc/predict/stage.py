@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ from starnet_hpc.allocation import keep_freed_memory
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import PredictionError, StarnetError
 from starnet_hpc.instruments import load_instrument
-from starnet_hpc.networks import Member, Moments, describe_members, load_member
+from starnet_hpc.networks import Member, Moments, TrainedOn, describe_members, load_member
 from starnet_hpc.predict.joining import join
 from starnet_hpc.predict.places import best_file, chosen_device
 from starnet_hpc.predict.ranks import Ranks, started_ranks
 from starnet_hpc.predict.reading import Read, read_ahead
+from starnet_hpc.predict.reconstruction import wanted_reconstruction
 from starnet_hpc.predict.sharing import share
 from starnet_hpc.predict.tasks import Task, wanted_tasks
 from starnet_hpc.predict.units import NO_VELOCITY, fold, read_unit, unit_path, write_unit
@@ -49,13 +51,14 @@ def predict(config: ExperimentConfig, *, only: str | None = None) -> list[Path]:
             lambda: describe_members([best_file(config, m) for m in range(config.ensemble.members)])
         )
         rest = wanted_rest_frame(config, ranks)
-        tasks = ranks.agree(lambda: wanted_tasks(config, digests, trained_on, device, rest, only))
+        reconstruction = ranks.agree(lambda: wanted_reconstruction(config, trained_on))
+        tasks = ranks.agree(lambda: wanted_tasks(config, digests, trained_on, device, rest, reconstruction, only))
         if ranks.size > 1:
             log.info("%d ranks", ranks.size)
         failures: list[str] = []
         calibrated = True
         for task in tasks:
-            failed = _predict_store(config, task, ranks, device, log)
+            failed = _predict_store(config, task, ranks, device, trained_on, log)
             failures += failed
             calibrated = calibrated and not (failed and task.name == "valid")
             if calibrated and not failed:
@@ -76,7 +79,9 @@ def _log(config: ExperimentConfig, ranks: Ranks) -> Iterator[StageLog]:
             raise
 
 
-def _predict_store(config: ExperimentConfig, task: Task, ranks: Ranks, device: str, log: StageLog) -> list[str]:
+def _predict_store(
+    config: ExperimentConfig, task: Task, ranks: Ranks, device: str, trained_on: TrainedOn, log: StageLog
+) -> list[str]:
     """Predict the units of one store that are not there yet; every rank takes part, and gets all ranks' failures."""
     task.folder.mkdir(parents=True, exist_ok=True)
     todo = ranks.gather(_not_done(task) if ranks.first else [])[0]  # one rank's view of the file system is everyone's
@@ -94,7 +99,7 @@ def _predict_store(config: ExperimentConfig, task: Task, ranks: Ranks, device: s
             if not line.failed(problem is not None):
                 total = line.reduce(slots)
                 if total is not None:
-                    problem = _keep(task, todo[number], total, velocity)
+                    problem = _keep(task, todo[number], total, velocity, read, trained_on)
             if problem is not None:
                 failures.append(f"rows {rows.start}-{rows.stop - 1} of {task.store.path}: {problem}")
             bar.advance(len(rows))
@@ -115,13 +120,18 @@ def _raise_failures(failures: list[str]) -> None:
         )
 
 
-def _keep(task: Task, unit: int, slots: Moments, velocity: NDArray[np.float64]) -> str | None:
-    """Write a unit from its members' moments and its velocities; return what went wrong, if anything did.
+def _keep(
+    task: Task, unit: int, slots: Moments, velocity: NDArray[np.float64], read: Read, trained_on: TrainedOn
+) -> str | None:
+    """Write a unit from its members' moments, its velocities and its spectra; return what went wrong, if anything did.
 
     The other ranks go on, and must not wait for this one.
     """
     try:
         table = fold(slots, velocity, keep_members=task.name == "valid")
+        if task.reconstruction is not None:
+            leftovers = task.reconstruction.leftovers(read(), table.mean, trained_on.label_names)
+            table = replace(table, leftovers=leftovers)
         write_unit(unit_path(task.folder, unit), table, task.recipe)
     except (StarnetError, OSError) as error:
         return f"{type(error).__name__}: {error}"

@@ -15,6 +15,7 @@ from starnet_hpc.predict.catalogue import Column, catalogue_columns
 from starnet_hpc.predict.flagging import flag_doubts, flags_of
 from starnet_hpc.predict.limits import Cards, Limits, limits_header, read_limits
 from starnet_hpc.predict.places import calibration_file, limits_file
+from starnet_hpc.predict.reconstruction import misfit_columns
 from starnet_hpc.predict.units import UnitTable
 from starnet_hpc.predict.velocity import RestFrame, residuals, velocity_columns
 
@@ -75,10 +76,10 @@ class Standards:
         flags = flags_of(before, snr, residuals(table.mean, table.velocity, trained_on), trained_on)
         if rest is not None:
             flags |= rest.flags(table.velocity, trained_on)
-        flags |= flag_doubts(found, sigma, table.distance, self.limits, self.sigma_limits, trained_on)
+        misfit = self.limits.usual.misfit(table.leftovers, snr) if table.leftovers.size else np.empty(0)
+        flags |= flag_doubts(found, sigma, table.distance, misfit, self.limits, self.sigma_limits, trained_on)
         parts = (found.mean, sigma, found.total, found.aleatoric, found.epistemic)
         correlation = table.correlation if with_correlations else None
         names = tuple(trained_on.label_names)
-        return catalogue_columns(
-            identifiers, names, parts, table.distance, flags, n_members, correlation, velocity_columns(table.velocity)
-        )
+        further = [*velocity_columns(table.velocity), *misfit_columns(misfit)]
+        return catalogue_columns(identifiers, names, parts, table.distance, flags, n_members, correlation, further)

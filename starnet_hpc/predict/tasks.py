@@ -9,6 +9,7 @@ from starnet_hpc.errors import MissingInputError, StoreMismatchError
 from starnet_hpc.networks import TrainedOn
 from starnet_hpc.predict.catalogue import settings
 from starnet_hpc.predict.places import predictions_dir
+from starnet_hpc.predict.reconstruction import Reconstruction
 from starnet_hpc.predict.velocity import RestFrame
 from starnet_hpc.stores import Store, open_store
 
@@ -30,6 +31,8 @@ class Task:
     header: dict[str, tuple[str | int, str]]
     rest: RestFrame | None
     """What shifts spectra to rest before the members see them; None: nothing does."""
+    reconstruction: Reconstruction | None
+    """What spectra are compared with; None: nothing is."""
 
     @property
     def units(self) -> int:
@@ -47,6 +50,7 @@ def wanted_tasks(
     trained_on: TrainedOn,
     device: str,
     rest: RestFrame | None,
+    reconstruction: Reconstruction | None,
     only: str | None,
 ) -> list[Task]:
     """Return the predictions that a run needs.
@@ -57,6 +61,7 @@ def wanted_tasks(
         trained_on: what they were trained on.
         device: that they run on.
         rest: what shifts spectra to rest.
+        reconstruction: what spectra are compared with.
         only: name of a store to leave all others out for.
 
     Raises:
@@ -64,7 +69,7 @@ def wanted_tasks(
         StoreMismatchError: a store has other pixels than the members.
     """
     if only is not None:
-        return [_task(config, only, digests, trained_on, device, rest)]
+        return [_task(config, only, digests, trained_on, device, rest, reconstruction)]
     names = [name for name in _STORES if (config.store(name) / "zarr.json").exists()]
     if config.survey is not None and "survey" not in names:
         raise MissingInputError(
@@ -73,7 +78,7 @@ def wanted_tasks(
     names += config.predict.other_tests
     if not names:
         raise MissingInputError(f"{config.run_dir}: neither test.zarr nor survey.zarr is there; nothing to predict")
-    return [_task(config, name, digests, trained_on, device, rest) for name in names]
+    return [_task(config, name, digests, trained_on, device, rest, reconstruction) for name in names]
 
 
 def _task(
@@ -83,6 +88,7 @@ def _task(
     trained_on: TrainedOn,
     device: str,
     rest: RestFrame | None,
+    reconstruction: Reconstruction | None,
 ) -> Task:
     store = open_store(config.store(name), made_by="observe" if name == "survey" else "augment")
     if provenance.digest_array(store.wavelength) != trained_on.wavelength_digest:
@@ -98,6 +104,7 @@ def _task(
         "unit": config.predict.shard_rows,
         "device": device,
         **({} if rest is None else {"rest_frame": rest.digest}),
+        **({} if reconstruction is None else {"reconstruction": reconstruction.digest}),
     }
     header: dict[str, tuple[str | int, str]] = {
         "EXPNAME": (config.name, "experiment"),
@@ -113,4 +120,5 @@ def _task(
     if rest is not None:
         header["RVLIMIT"] = (f"{rest.limit_kms:g}", "km/s: vrad_ccf was searched up to this")
     folder = predictions_dir(config) / name
-    return Task(name, store, folder, config.predict.shard_rows, provenance.digest_recipe(recipe), header, rest)
+    digest = provenance.digest_recipe(recipe)
+    return Task(name, store, folder, config.predict.shard_rows, digest, header, rest, reconstruction)

@@ -13,6 +13,8 @@ from starnet_hpc.stores import read_arrays, write_arrays
 
 NO_VELOCITY: NDArray[np.float64] = np.empty((0, 2))
 """Velocities of a unit that was not shifted to rest."""
+NO_LEFTOVERS: NDArray[np.float64] = np.empty((0, 3))
+"""Leftovers of a unit that was not compared with reconstructions."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class UnitTable:
     """Mean of each member [members, rows, labels]; no members where they are not kept."""
     velocity: NDArray[np.float64]
     """Velocity by cross-correlation and its error [rows, 2], km/s; no rows where the networks alone measure it."""
+    leftovers: NDArray[np.float64]
+    """What reconstructions leave, as `Reconstruction.leftovers` [rows, 3]; no rows where there are none."""
 
     @property
     def combined(self) -> Combined:
@@ -91,6 +95,7 @@ def fold(slots: Moments, velocity: NDArray[np.float64] = NO_VELOCITY, *, keep_me
         np.where(distance[:, 0] == slots.shape[0], distance[:, 1], np.nan),
         means[: len(means) if keep_members else 0].astype(np.float32),
         velocity,
+        NO_LEFTOVERS,
     )
 
 

@@ -1,5 +1,6 @@
 """What few of the validation spectra reach, and the rows that are beyond it."""
 
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from starnet_hpc.networks import Combined, TrainedOn
 from starnet_hpc.predict import predict
 from starnet_hpc.predict.flagging import flag_doubts
 from starnet_hpc.predict.limits import Limits, epistemic_share, find_limits, limits_header, read_limits, write_limits
+from starnet_hpc.predict.reconstruction import Usual
 from tests import support
 
 ROWS = 10_000
 NAMES = ["teff", "feh"]
+USUAL = Usual(0.1, 1.3)
+NO_MISFIT = np.empty(0)
 DOUBTS = Flag.LARGE_SIGMA | Flag.LARGE_EPISTEMIC | Flag.UNLIKE_TRAINING
 
 
@@ -32,7 +36,7 @@ def predictions(key: int) -> tuple[Combined, np.ndarray]:
 
 
 def test_one_spectrum_in_a_hundred_like_those_of_validation_is_beyond_each_limit() -> None:
-    limits = find_limits(*predictions(1))
+    limits = find_limits(*predictions(1), USUAL)
     found, distance = predictions(2)
     # 100 of 10,000 are expected, twice (10 of scatter each time).
     assert (distance > limits.distance).sum() == pytest.approx(100, abs=50)
@@ -46,41 +50,44 @@ def test_the_epistemic_share_is_of_the_variance() -> None:
 
 def test_rows_without_a_prediction_set_no_limits_and_are_beyond_none() -> None:
     found, distance = predictions(1)
-    whole = find_limits(found, distance)
+    whole = find_limits(found, distance, USUAL)
     for values in (found.mean, found.aleatoric, found.epistemic, distance):
         values[::2] = np.nan
-    half = find_limits(found, distance)
+    half = find_limits(found, distance, USUAL)
     np.testing.assert_allclose(half.epistemic_share, whole.epistemic_share, rtol=0.02)
-    flags = flag_doubts(found, found.total, distance, Limits(np.zeros(2), 0.0), {"teff": 0.5}, known())
+    flags = flag_doubts(
+        found, found.total, distance, NO_MISFIT, Limits(np.zeros(2), 0.0, USUAL), {"teff": 0.5}, known()
+    )
     np.testing.assert_array_equal(flags, np.where(np.arange(ROWS) % 2, int(DOUBTS), 0))
     found.mean[:] = np.nan
-    assert np.isnan(find_limits(found, distance).distance)
+    assert np.isnan(find_limits(found, distance, USUAL).distance)
 
 
 def test_each_doubt_has_a_flag_of_its_own() -> None:
-    aleatoric, epistemic = np.full((4, 2), 3.0), np.full((4, 2), 1.0)
+    aleatoric, epistemic = np.full((5, 2), 3.0), np.full((5, 2), 1.0)
     aleatoric[1, 0], epistemic[2, 1] = 30.0, 4.0
-    found = Combined(np.zeros((4, 2)), aleatoric, epistemic)
-    distance = np.array([1.0, 1.0, 1.0, 1.6])
-    flags = flag_doubts(
-        found, found.total, distance, Limits(np.full(2, 0.2), 1.5), {"teff": 10.0, "vsini": 1.0}, known()
-    )
-    assert list(flags) == [0, Flag.LARGE_SIGMA, Flag.LARGE_EPISTEMIC, Flag.UNLIKE_TRAINING]
-    assert not flag_doubts(found, found.total, distance, Limits.none(2), {}, known()).any()
+    found = Combined(np.zeros((5, 2)), aleatoric, epistemic)
+    distance = np.array([1.0, 1.0, 1.0, 1.6, np.nan])
+    misfit = np.array([1.2, np.nan, 1.0, 0.5, 1.4])
+    limits = Limits(np.full(2, 0.2), 1.5, USUAL)
+    flags = flag_doubts(found, found.total, distance, misfit, limits, {"teff": 10.0, "vsini": 1.0}, known())
+    assert list(flags) == [0, Flag.LARGE_SIGMA, Flag.LARGE_EPISTEMIC, Flag.UNLIKE_TRAINING, Flag.POOR_FIT]
+    assert not flag_doubts(found, found.total, distance, misfit, Limits.none(2), {}, known()).any()
 
 
-@pytest.mark.parametrize("limits", [Limits(np.array([0.1, 1 / 3]), 1.7), Limits.none(2)], ids=["some", "none"])
+@pytest.mark.parametrize("limits", [Limits(np.array([0.1, 1 / 3]), 1.7, USUAL), Limits.none(2)], ids=["some", "none"])
 def test_limits_are_kept_as_they_were_and_told_in_the_header(tmp_path: Path, limits: Limits) -> None:
     write_limits(tmp_path / "limits.json", limits, NAMES)
     again = read_limits(tmp_path / "limits.json", 2)
     np.testing.assert_array_equal(again.epistemic_share, limits.epistemic_share)
     np.testing.assert_array_equal(again.distance, limits.distance)
+    np.testing.assert_array_equal(astuple(again.usual), astuple(limits.usual))
     cards = {key: value for key, (value, _) in limits_header(limits, {"feh": 0.8}, NAMES).items()}
     numbers = ("none",) * 3 if np.isnan(limits.distance) else ("1.7", "0.1", "0.333333")
     assert cards == dict(zip(("FEATLIM", "EPILIM1", "EPILIM2"), numbers, strict=True)) | {
         "SIGLIM1": "none",
         "SIGLIM2": "0.8",
-    }
+    } | ({} if np.isnan(limits.distance) else {"MISLIM": "1.3", "MISLINES": "0.1"})
 
 
 @pytest.fixture
