@@ -3,8 +3,8 @@
     python -m benchmarks.misfits CONFIG [--other STORE.zarr] [--spectra 300]
 
 CONFIG is of a run whose test spectra have been predicted with `predict.reconstruction: true`. Each line: the share of
-spectra that carry POOR_FIT and UNLIKE_TRAINING, by the run's own limits (-: it has none), in bins of S/N. `--other` is the
-`test.zarr` of another grid's run with the same instrument.
+spectra that carry POOR_FIT and UNLIKE_TRAINING, by the run's own limits (-: it has none), in bins of S/N. `--other` is
+the `test.zarr` of another grid's run with the same instrument.
 """
 
 import argparse

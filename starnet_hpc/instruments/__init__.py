@@ -6,12 +6,14 @@ from starnet_hpc.instruments.listing import details, overview
 from starnet_hpc.instruments.pixels import C_KMS
 from starnet_hpc.instruments.resolving import check_native
 from starnet_hpc.instruments.selection import Selection, select_pixels
+from starnet_hpc.instruments.windows import Intervals
 
 __all__ = [
     "CONTINUUM_SETTINGS",
     "C_KMS",
     "Continuum",
     "Instrument",
+    "Intervals",
     "Selection",
     "build_instrument",
     "check_native",

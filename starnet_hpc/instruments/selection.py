@@ -27,6 +27,11 @@ class Selection:
     ignored: NDArray[np.bool_] | None
     """Which of the given pixels are inside of `ignore` [n]; None: none."""
 
+    @property
+    def ignored_windows(self) -> Intervals:
+        """The windows of `ignore` that hold pixels, angstrom."""
+        return _intervals(self.network.ignore)
+
     def remark(self, vrad_max: float) -> str | None:
         """Return what to say of velocities up to `vrad_max` [km/s] that move lines across windows; None if nothing."""
         narrow = [

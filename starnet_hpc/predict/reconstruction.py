@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 from starnet_hpc import provenance
 from starnet_hpc.config import AugmentConfig, ExperimentConfig
 from starnet_hpc.errors import ConfigError
-from starnet_hpc.instruments import CONTINUUM_SETTINGS, Continuum, Instrument, continuum_for, load_instrument
+from starnet_hpc.instruments import (
+    C_KMS,
+    CONTINUUM_SETTINGS,
+    Continuum,
+    Instrument,
+    Intervals,
+    continuum_for,
+    load_instrument,
+    select_pixels,
+)
 from starnet_hpc.kernels.forward import ForwardModel
 from starnet_hpc.kernels.linespread import sigma_kms
 from starnet_hpc.kernels.neighbours import quadratic_weights
@@ -44,6 +53,10 @@ class Reconstruction:
     grid: Store
     instrument: Instrument
     augment: AugmentConfig
+    ignored: Intervals = ()
+    """Windows [angstrom] in which spectra are not compared: badly modelled, as the networks were told."""
+    ignored_at_rest: bool = False
+    """Whether these windows move with the star."""
 
     @property
     def digest(self) -> str:
@@ -54,6 +67,7 @@ class Reconstruction:
                 "grid": self.grid.content_digest,
                 "instrument": self.instrument.recipe(),
                 "augment": self.augment.model_dump(mode="json", include=set(CONTINUUM_SETTINGS)),
+                "ignored": [list(map(list, self.ignored)), self.ignored_at_rest],
             }
         )
 
@@ -105,6 +119,9 @@ class Reconstruction:
         if made is None:
             return np.nan
         used = np.isfinite(flux) & (flux != 0.0) & (made > 0.0) & ~self._tellurics
+        if self.ignored:
+            factor = 1.0 + labels.get("vrad", 0.0) / C_KMS if self.ignored_at_rest else 1.0
+            used &= ~self.instrument.inside(tuple((low * factor, high * factor) for low, high in self.ignored))
         if np.count_nonzero(used) < _FEWEST_PIXELS:
             return np.nan
         flux, model, place = flux[used], made[used].astype(np.float64), self._place[used]
@@ -167,7 +184,10 @@ def wanted_reconstruction(config: ExperimentConfig, trained_on: TrainedOn) -> Re
             f"predict.reconstruction: the members do not tell {', '.join(missing)}, without which there is no spectrum "
             f"of their labels; set it to false"
         )
-    return Reconstruction(grid, load_instrument(config.instrument), config.augment)
+    instrument = load_instrument(config.instrument)
+    ignored = select_pixels(config.network, instrument).ignored_windows
+    at_rest = config.predict.radial_velocity == "ccf"  # networks then see all stars at rest
+    return Reconstruction(grid, instrument, config.augment, ignored, at_rest)
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,27 @@ def test_another_continuum_changes_little_and_masked_pixels_nothing(
     assert (misfit(reconstruction, test_store, broken) > 2 * before).all()
 
 
+def test_windows_that_networks_ignore_are_not_compared_and_move_with_the_star_that_is_shifted_to_rest(
+    inputs: ExperimentConfig, test_store: Store
+) -> None:
+    network = inputs.network.model_copy(update={"ignore": ((5165.0, 5166.5),)})
+    trained_on = load_member(inputs.member_dir(0) / "best.pt").trained_on
+    flux, wavelength = test_store.read(0, 1).astype(np.float32), test_store.wavelength
+    labels = test_store.labels()[:1].copy()
+    vrad = labels[0, test_store.label_names.index("vrad")]
+    assert abs(vrad) > 5.0
+    for mode, factor in (("network", 1.0), ("ccf", 1.0 + vrad / 299792.458)):
+        told = inputs.predict.model_copy(update={"radial_velocity": mode})
+        with_windows = wanted_reconstruction(
+            inputs.model_copy(update={"network": network, "predict": told}), trained_on
+        )
+        assert with_windows is not None
+        inside = (wavelength > 5165.0 * factor) & (wavelength < 5166.5 * factor)
+        spoilt = np.where(inside, 5.0, flux)
+        there, spoilt_there = (with_windows.leftovers(f, labels, test_store.label_names) for f in (flux, spoilt))
+        np.testing.assert_array_equal(there, spoilt_there)
+
+
 def test_a_spectrum_of_other_labels_and_of_two_stars_leaves_more(
     reconstruction: Reconstruction, test_store: Store
 ) -> None:
