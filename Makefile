@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # mpich: MPI from a wheel. On a cluster with an MPI of its own: `make MPI=system quickstart`, from the first call on.
 MPI    ?= mpich
+JOBS   ?= 2
 extras  = $(if $(filter mpich,$(MPI)),mpich)
 comma  := ,
 
@@ -17,8 +18,9 @@ help: ## list the targets
 quickstart: $(VENV)/.installed-run ## install what a run needs into .venv, then run the small example
 	$(BIN)/starnet-hpc quickstart
 
+# Two at a time, files whole: those on Slurm mostly wait. One process, for a debugger: make test JOBS=0 ARGS=...
 test: $(VENV)/.installed-dev ## run all tests (some: make test ARGS="tests/kernels -k rotation")
-	$(BIN)/python -m pytest -ra --durations=15 $(ARGS)
+	$(BIN)/python -m pytest -ra --durations=15 -n $(JOBS) --dist loadgroup $(ARGS)
 
 check: $(VENV)/.installed-dev ## style, types, architecture
 	$(BIN)/ruff check
@@ -28,7 +30,7 @@ check: $(VENV)/.installed-dev ## style, types, architecture
 
 clean: ## remove caches and build outputs (.venv and runs/ stay)
 	rm -rf build dist *.egg-info quickstart-run
-	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -path ./runs -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip is the last thing that venv makes, so that a half-made environment is made again.

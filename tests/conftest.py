@@ -17,7 +17,9 @@ ACCEPTED_SKIPS = ("no shared data:", "no GPU:")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background jobs ignore Ctrl-C, and so would the commands that tests start and interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-CLUSTER_PASSED = pytest.StashKey[int]()
+CLUSTER = "cluster"
+"""Marker of the tests on a real Slurm, and the name of the process that runs them all: there is one Slurm."""
+cluster_tests_passed: list[str] = []
 
 
 @pytest.fixture(scope="session")
@@ -29,15 +31,25 @@ def shared(pytestconfig: pytest.Config) -> Path:
     return folder
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, where they share what its fixtures made, and all of Slurm's in one."""
+    for item in items:
+        group = CLUSTER if item.get_closest_marker(CLUSTER) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if call.when == "call" and report.passed and item.get_closest_marker("cluster"):
-        item.config.stash[CLUSTER_PASSED] = item.config.stash.get(CLUSTER_PASSED, 0) + 1
     _fail_if_skipped(report)
     return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count in the process that sums up, whichever ran the test."""
+    if report.when == "call" and report.passed and CLUSTER in report.keywords:
+        cluster_tests_passed.append(report.nodeid)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -49,13 +61,18 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if IN_CI and session.exitstatus == pytest.ExitCode.OK and not session.config.stash.get(CLUSTER_PASSED, 0):
+    if _sums_up(session.config) and session.exitstatus == pytest.ExitCode.OK and not cluster_tests_passed:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if IN_CI and not config.stash.get(CLUSTER_PASSED, 0):
+    if _sums_up(config) and not cluster_tests_passed:
         terminalreporter.write_line("ERROR: CI=true, and no test marked `cluster` has passed", red=True)
+
+
+def _sums_up(config: pytest.Config) -> bool:
+    """Whether this process answers for all tests, and nothing may be left out."""
+    return IN_CI and not hasattr(config, "workerinput")
 
 
 def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
