@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from starnet_hpc.agreement import agreed
 from starnet_hpc.errors import StarnetError
 from starnet_hpc.networks import Moments, merge
 from starnet_hpc.world import announced_ranks, mpi_world
@@ -45,20 +46,11 @@ class Ranks:
 
     def agree(self, action: Callable[[], Value]) -> Value:
         """Return `action()`, or raise on every rank the error of the first rank on which it failed."""
-        if self._world is None:
-            return action()
-        error: StarnetError | None = None
-        result: Any = None
         try:
-            result = action()
-        except StarnetError as caught:
-            error = caught
-        for found in self._world.allgather(error):
-            if found is not None:
-                self.agreed = found
-                found.told = not self.first
-                raise found
-        return cast("Value", result)
+            return action() if self._world is None else agreed(action, self.gather, first=self.first)
+        except StarnetError as error:
+            self.agreed = error
+            raise
 
     def first_does(self, action: Callable[..., None], *arguments: object) -> None:
         """Let the first rank do something; return, or raise its error, on every rank when it has ended."""

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from inspect import signature
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from starnet_hpc.agreement import agreed
 from starnet_hpc.errors import LauncherError, StarnetError
 from starnet_hpc.networks import span_ranks
 from starnet_hpc.train.places import Place, announced_place
@@ -73,19 +74,7 @@ class Ranks:
 
     def agree(self, action: Callable[[], Value]) -> Value:
         """Return `action()`, or raise on every process the error of the first one on which it failed."""
-        if self.world == 1:
-            return action()
-        error: StarnetError | None = None
-        result: Any = None
-        try:
-            result = action()
-        except StarnetError as caught:
-            error = caught
-        for found in self.everyone(error):
-            if found is not None:
-                found.told = not self.first
-                raise found
-        return cast("Value", result)
+        return action() if self.world == 1 else agreed(action, self.everyone, first=self.first)
 
     def tell_once(self, error: Failure) -> Failure:
         """Return an error that every process raises at the same point, marked so that only the first tells of it."""
