@@ -9,7 +9,7 @@ extras  = $(if $(filter mpich,$(MPI)),mpich)
 comma  := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check clean
+.PHONY: help quickstart test check docs clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -28,8 +28,11 @@ check: $(VENV)/.installed-dev ## style, types, architecture
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(VENV)/.installed-dev ## build the documentation into docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
+
 clean: ## remove caches and build outputs (.venv and runs/ stay)
-	rm -rf build dist *.egg-info quickstart-run
+	rm -rf build dist docs/_build docs/configuration.md *.egg-info quickstart-run
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -path ./runs -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
