@@ -32,6 +32,10 @@ _ERRORS = (
     "± is a standard error: the larger of the one for independent spectra and (where templates are known) the one that "
     "allows for errors that the spectra of one template have in common."
 )
+_CUTS = (
+    "Cuts act in this order; limits of sigma are set by evaluate.sigma_limits. What is left is compared with reference "
+    "labels, where there are any; a row that lacks some of them counts for the others."
+)
 _AS_GAUSSIANS = "Catalogues have a mean and a sigma, so predictions are judged as Gaussians, those of mixtures, too."
 _CALIBRATION = (
     "Share of truths in the central interval of each size, less that size: zero if predicted distributions are right, "
@@ -63,7 +67,7 @@ def accuracy_sections(test: Accuracy, validations: Validations) -> list[Section]
 
 def survey_section(inputs: Inputs, survey: Survey, compared: Accuracy | None, cuts: Table) -> Section:
     """Return the chapter on the survey; without references it only counts."""
-    blocks: list[Block] = [Grid(cuts, "Cuts act in this order; limits of sigma are set by evaluate.sigma_limits.")]
+    blocks: list[Block] = [Grid(cuts, _CUTS)]
     if compared is None:
         bins = snr_bins(inputs.config.evaluate.snr_edges)
         name, caption = "survey_sigma", "Predicted sigma of the survey and its parts (medians)"
@@ -177,7 +181,7 @@ def _continuum_blocks(inputs: Inputs) -> list[Block]:
         samples = shown.distinct("sample")
         right = "the same, normalised" if len(samples) < 2 else "spectra of the survey"
         left = "held-out synthetic spectra" if continuum_tables.HELD_OUT in samples else "spectra of the survey"
-        note = f"Left: {left}; right: {right}. As Fig. A2 of Bialek et al. (2020)."
+        note = f"Left: {left}; right: {right}. As Fig. A2 of Bialek et al. (2020). Every few pixels are drawn."
         blocks.append(Picture(shown, continuum_figures.example_spectra, note))
     if found.held_out is None:
         blocks.append(

@@ -160,6 +160,10 @@ def test_cuts_on_sigma_say_how_many_rows_they_removed(run: ExperimentConfig, pag
     rows = [row for row in page.tables["survey_cuts"] if row]
     assert rows[1][1] == "1"
     assert int(rows[2][1]) == (sigma > 100.0).sum()
+    assert rows[3][:2] == ["benchmark stars (in a chapter of their own)", "2"]
+    assert rows[4][:2] == ["without any reference label", "0"]
+    compared = [row for row in page.tables["survey_summary"] if row and row[0] == "teff"]
+    assert rows[4][2] == compared[0][-2]
 
 
 def test_benchmark_stars_outside_the_trained_range_say_so(run: ExperimentConfig, text: str) -> None:
