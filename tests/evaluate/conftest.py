@@ -4,6 +4,7 @@ import pytest
 
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.evaluate import evaluate
+from starnet_hpc.evaluate.document import Picture
 from tests.evaluate.fake_run import Recipe, build_run
 
 SUN = {
@@ -33,3 +34,10 @@ def reported_run(tmp_path_factory: pytest.TempPathFactory) -> ExperimentConfig:
     config = build_run(tmp_path_factory.mktemp("run"), recipe, evaluate={"sigma_limits": {"teff": 100.0}})
     assert evaluate(config) == config.run_dir / "report.html"
     return config
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures cost most of the time, and some tests are not about them."""
+    blank = b"\x89PNG\r\n\x1a\n" + bytes(20)
+    monkeypatch.setattr(Picture, "render", lambda _: {"png": blank, "pdf": b"%PDF-"})
