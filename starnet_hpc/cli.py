@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from starnet_hpc import __version__
-from starnet_hpc.config import ExperimentConfig, load_config
+from starnet_hpc.config import ExperimentConfig, load_config, load_run
 from starnet_hpc.errors import ConfigError, StarnetError
 from starnet_hpc.world import announced_ranks
 
@@ -55,9 +55,11 @@ def _predict(config: ExperimentConfig, options: argparse.Namespace) -> object:
 
 
 def _evaluate(config: ExperimentConfig, options: argparse.Namespace) -> object:
-    from starnet_hpc.evaluate import evaluate
+    from starnet_hpc.evaluate import compare_runs, evaluate
 
-    return evaluate(config)
+    if options.other is None:
+        return evaluate(config)
+    return compare_runs(config, load_run(options.other))
 
 
 def _run(config: ExperimentConfig, options: argparse.Namespace) -> object:
@@ -176,6 +178,11 @@ def _add_config_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_stage_options(parser: argparse.ArgumentParser, stage: str) -> None:
     _add_config_options(parser)
+    if stage == "evaluate":
+        parser.add_argument(
+            "other", nargs="?", type=Path, metavar="OTHER",
+            help="another run to set beside this one, without --set; both are YAML files or run directories",
+        )  # fmt: skip
     if stage == "train":
         parser.add_argument("--member", type=int, default=0, help="which member, from 0 (default: 0)")
         parser.add_argument(
@@ -189,7 +196,7 @@ def _add_stage_options(parser: argparse.ArgumentParser, stage: str) -> None:
 def _run_stage(stage: str, options: argparse.Namespace) -> None:
     from starnet_hpc.launch.rundir import claim
 
-    config = _agreed_config(options)
+    config = _agreed_config(options, load_run if stage == "evaluate" else load_config)
     if stage in _WITH_WORKERS and config.augment.scheduler == "mpi":
         from starnet_hpc.parallel.mpi import roles
 
@@ -202,10 +209,10 @@ def _run_stage(stage: str, options: argparse.Namespace) -> None:
     _STAGES[stage][0](config, options)
 
 
-def _agreed_config(options: argparse.Namespace) -> ExperimentConfig:
+def _agreed_config(options: argparse.Namespace, load: Callable[..., ExperimentConfig]) -> ExperimentConfig:
     """Return the configuration; of ranks that find the same faults in it only the first tells of them."""
     try:
-        return load_config(options.config, options.overrides)
+        return load(options.config, options.overrides)
     except ConfigError as error:
         error.told = announced_ranks()[1] != 0
         raise

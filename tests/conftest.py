@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 IN_CI = os.environ.get("CI") == "true"
-ACCEPTED_SKIPS = ("no shared data:", "no GPU:")
+ACCEPTED_SKIPS = ("no shared data:", "no GPU:", "no browser:")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background jobs ignore Ctrl-C, and so would the commands that tests start and interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -59,6 +59,22 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> ExperimentCo
     return check(ExperimentConfig, data, source=source)
 
 
+def load_run(path: str | Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
+    """Return the configuration of a run: of a YAML file, or of a run directory, which keeps its own.
+
+    A directory that was moved since is read where it is now.
+
+    Raises:
+        ConfigError: as `load_config`, or the directory is not that of a run.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        return load_config(path, overrides)
+    if not (folder / "config.yaml").is_file():
+        raise ConfigError(f"{folder}: holds no config.yaml, so it is not a run directory; give one, or a YAML file")
+    return load_config(folder / "config.yaml", overrides).model_copy(update={"run_dir": folder.absolute()})
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file.
 

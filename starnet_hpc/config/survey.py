@@ -83,7 +83,7 @@ class EvaluateConfig(Section):
     """Lower edges of the S/N bins in which residuals are shown; the last bin is open."""
     sigma_limits: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """Rows with a larger total sigma of this label have the flag LARGE_SIGMA in catalogues, and are left out of the
-    survey's figures (paper, section 5)."""
+    survey's figures. The paper's (section 5): teff 65 K, logg 0.80, feh 0.50, vsini 3 km/s, vrad 5 km/s."""
     trusted: dict[str, Interval] = Field(default_factory=dict)
     """Ranges of labels outside which benchmark stars are not compared; by default the trained ranges."""
     compare_grids: dict[Annotated[str, Field(min_length=1)], UserPath] = Field(default_factory=dict)

@@ -1,5 +1,6 @@
-"""Tables, figures and the report of a run (stage `evaluate`); reads stores and catalogues only."""
+"""Tables, figures and the report of a run, or of two side by side (stage `evaluate`), from stores and catalogues."""
 
+from starnet_hpc.evaluate.pair_stage import compare_runs
 from starnet_hpc.evaluate.stage import evaluate
 
-__all__ = ["evaluate"]
+__all__ = ["compare_runs", "evaluate"]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from starnet_hpc.evaluate import coverage, distributions, residuals, words
+from starnet_hpc.evaluate import calibration, coverage, distributions, nuisances, residuals, words
 from starnet_hpc.evaluate.residuals import COUNT, FAILED, GOAL_PERCENT, LABEL, UNIT
 from starnet_hpc.evaluate.sample import ALL, Sample, SnrBin
 from starnet_hpc.evaluate.tables import Column, Row, Table, Value, table
@@ -26,6 +26,10 @@ class Accuracy:
     pulls: Table
     sigma: Table
     density: Table
+    calibration: Table
+    pit: Table
+    scores: Table
+    nuisances: Table
 
 
 def assess(
@@ -69,6 +73,10 @@ def assess(
         distributions.predicted_against_true(
             f"{prefix}_predicted_against_true", f"Predicted against true labels of {what}", sample, ranges
         ),
+        calibration.curve(f"{prefix}_calibration", f"Coverage of intervals of every size, {what}", sample, bins),
+        calibration.pit(f"{prefix}_pit", f"Where truths lie in what was predicted for them, {what}", sample, bins),
+        calibration.scores(f"{prefix}_scores", f"Sharpness and scores of the predictions, {what}", sample, bins),
+        nuisances.residuals(f"{prefix}_nuisances", f"Residuals against nuisances, {what}", sample),
     )
 
 

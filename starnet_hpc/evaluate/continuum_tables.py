@@ -10,6 +10,8 @@ from starnet_hpc.statistics import Floats, median, robust_std
 HELD_OUT, SURVEY = "held-out", "survey"
 _TEFF_STEPS = (250.0, 500.0, 1000.0, 2000.0, 5000.0)
 _MOST_BINS = 6
+_MOST_PIXELS = 1500
+"""Of each example spectrum, evenly spread: more cannot be told apart in a figure, and make files heavy."""
 
 
 def bias(name: str, caption: str, found: Bias) -> Table:
@@ -41,9 +43,9 @@ def bias(name: str, caption: str, found: Bias) -> Table:
 
 
 def example_spectra(name: str, caption: str, found: Continua, limit: int) -> Table:
-    """Return a few spectra, pixel by pixel: flux and continua in units of the spectrum's median, and flux / continuum.
+    """Return a few spectra: flux and continua in units of the spectrum's median, and flux / continuum.
 
-    Held-out spectra first, then as many of the survey.
+    Held-out spectra first, then as many of the survey; of long ones every few pixels.
     """
     keys = ("wavelength_angstrom", "flux", "continuum", "true_continuum", "normalised")
     columns = (Column("sample"), Column("number"), Column("spectrum"), *(Column(key) for key in keys))
@@ -59,12 +61,13 @@ def example_spectra(name: str, caption: str, found: Continua, limit: int) -> Tab
 
 
 def _pixels(examples: Examples, k: int) -> list[list[float]]:
-    """Return wavelength, flux, continuum, true continuum and flux over continuum of a spectrum, pixel by pixel."""
+    """Return wavelength, flux, continuum, true continuum and flux over continuum of a spectrum at some pixels."""
     flux, continuum, true = (values[k] for values in (examples.flux, examples.continuum, examples.true_continuum))
     scale = np.nanmedian(flux)
     with np.errstate(divide="ignore", invalid="ignore"):
         columns = (examples.wavelength, flux / scale, continuum / scale, true / scale, flux / continuum)
-    return [column.tolist() for column in columns]
+    step = -(-flux.size // _MOST_PIXELS)
+    return [column[::step].round(4).tolist() for column in columns]
 
 
 def _spread(examples: Examples, limit: int) -> list[int]:

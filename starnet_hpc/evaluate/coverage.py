@@ -9,7 +9,7 @@ from starnet_hpc.evaluate import words
 from starnet_hpc.evaluate.residuals import COUNT, FAILED, LABEL, SNR, UNIT
 from starnet_hpc.evaluate.sample import Sample, SnrBin, groups_by_snr
 from starnet_hpc.evaluate.tables import Column, Row, Table, Value, table
-from starnet_hpc.statistics import Floats, mean, robust_std, share, std
+from starnet_hpc.statistics import Floats, mean, median, robust_std, share, std
 
 HONEST_68 = (60.0, 76.0)
 """Coverage of the 68 % interval [%] that counts as honest."""
@@ -60,17 +60,34 @@ def sigma_parts(name: str, caption: str, sample: Sample, bins: Sequence[SnrBin])
         LABEL,
         UNIT,
         SNR,
-        Column("sigma", "median σ", "Median total standard deviation"),
-        Column("aleatoric", "aleatoric", "Median part that the noise causes, as the members see it"),
-        Column("epistemic", "epistemic", "Median part in which the members differ"),
+        Column("sigma", "median σ", "Median total standard deviation, calibrated", "sigma_error"),
+        Column("aleatoric", "aleatoric", "Median part that the noise causes, as the members see it", "aleatoric_error"),
+        Column("epistemic", "epistemic", "Median part in which the members differ", "epistemic_error"),
+        Column(
+            "epistemic_share",
+            "epistemic [%]",
+            "Share of the epistemic part in the claimed variance, median over spectra",
+            "epistemic_share_error",
+        ),
         COUNT,
     )
     rows: list[Row] = []
     for label, predicted in sample.predicted.items():
         for snr, inside in groups_by_snr(sample.snr, bins):
-            chosen = predicted[inside & predicted.usable]
-            parts = {part: _middle(getattr(chosen, part)) for part in ("sigma", "aleatoric", "epistemic")}
-            rows.append({"label": label, "unit": words.unit(label), "snr": snr, "n": chosen.value.size, **parts})
+            usable = inside & predicted.usable
+            chosen, clusters = predicted[usable], sample.clusters_of(usable)
+            row: dict[str, Value] = {"label": label, "unit": words.unit(label), "snr": snr, "n": chosen.value.size}
+            epistemic = np.square(chosen.epistemic)
+            claimed = epistemic + np.square(chosen.aleatoric)
+            for part, values in {
+                "sigma": chosen.sigma,
+                "aleatoric": chosen.aleatoric,
+                "epistemic": chosen.epistemic,
+                "epistemic_share": 100 * np.divide(epistemic, claimed, out=np.zeros_like(claimed), where=claimed > 0),
+            }.items():
+                middle = median(values, clusters)
+                row |= {part: middle.value, f"{part}_error": middle.error}
+            rows.append(row)
     return table(name, caption, columns, rows)
 
 
@@ -108,7 +125,3 @@ def _covered(sample: Sample, label: str, inside: NDArray[np.bool_]) -> dict[str,
     }.items():
         row |= {name: estimate.value, f"{name}_error": estimate.error}
     return row
-
-
-def _middle(values: Floats) -> float:
-    return float(np.median(values)) if values.size else np.nan

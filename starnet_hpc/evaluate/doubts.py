@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
-from starnet_hpc.evaluate import limits, rows
+from starnet_hpc.evaluate import limits, nuisances, rows
 from starnet_hpc.evaluate.accuracy import UNMEASURED, Accuracy
 from starnet_hpc.evaluate.coverage import HONEST_68
 from starnet_hpc.evaluate.inputs import Inputs
@@ -21,15 +22,26 @@ _WORSE = 2.0
 """A kind of star whose residuals are this many times those of all is named."""
 _BIAS = 0.5
 """A bias larger than this share of the scatter is named."""
+_UNEVEN = 6.0
+"""Coverage that differs between the noisiest and the best spectra by more than this [%] is told."""
 _UNLIKE = 0.03
 """A larger share of the survey that looks unlike training spectra is told: of spectra like these, 0.01 do."""
 _OUTSIDE = sum(flag.value for flag in Flag if str(flag.name).startswith("OUTSIDE_"))
 
 
+class Uneven(NamedTuple):
+    """A label whose sigma does not follow S/N: what one sigma holds [%] in the first and the last bin."""
+
+    label: str
+    noisy: float
+    quiet: float
+    bins: tuple[str, str]
+
+
 def of_accuracy(test: Accuracy) -> list[str]:
     """Return what the tables of held-out spectra warn of."""
     labels = test.glance.distinct("label")
-    return [text for find in (_unmeasured, _sigmas, _biased, _noisy, _kinds) for text in find(test, labels)]
+    return [text for find in _FINDERS for text in find(test, labels)]
 
 
 def of_sigma(coverage: Table, label: str) -> str:
@@ -108,6 +120,54 @@ def _sigmas(test: Accuracy, labels: Sequence[str]) -> list[str]:
     return [text for label in labels if (text := of_sigma(test.coverage, label))]
 
 
+def _uneven(test: Accuracy, labels: Sequence[str]) -> list[str]:
+    """Return the labels whose sigma does not follow S/N as their errors do."""
+    found = uneven(test.coverage, labels)
+    if not found:
+        return []
+    low, high = found[0].bins
+    shares = listed([f"{one.noisy:.0f} and {one.quiet:.0f} % for {plain(one.label)}" for one in found])
+    text = f"Sigma does not follow S/N as the errors do: at S/N {low} and {high}, one sigma holds {shares} (68 % "
+    return [f"{text}expected), so that it is honest on the average only."]
+
+
+def uneven(coverage: Table, labels: Sequence[str]) -> list[Uneven]:
+    """Return the labels whose one-sigma intervals hold more, or less, of the noisiest spectra than of the best."""
+    bins = [snr for snr in coverage.distinct("snr") if snr not in {ALL, "unknown"}]
+    found = []
+    for label in labels:
+        rows = [row for snr in bins if (row := coverage.first(label=label, snr=snr)) and row["n"]]
+        if len(rows) < 2:
+            continue
+        first, last = rows[0], rows[-1]
+        (noisy, error), (quiet, other) = (
+            (float(row["coverage_68"]), float(row["coverage_68_error"])) for row in (first, last)
+        )
+        if abs(noisy - quiet) > max(_UNEVEN, SIGNIFICANT * float(np.hypot(error, other))):
+            found.append(Uneven(label, noisy, quiet, (str(first["snr"]), str(last["snr"]))))
+    return found
+
+
+def _drifting(test: Accuracy, labels: Sequence[str]) -> list[str]:
+    return drifting(test.residuals, test.nuisances, labels)
+
+
+def drifting(by_snr: Table, along: Table, labels: Sequence[str]) -> list[str]:
+    """Return where in a nuisance a label is biased by more than its scatter allows for."""
+    found: dict[str, list[str]] = {}
+    for label in labels:
+        whole = by_snr.first(label=label, snr=ALL) or {}
+        scatter, everywhere = (float(whole.get(key, np.nan)) for key in ("robust_std", "median"))
+        for row in along.where(label=label).rows:
+            shift, error = float(row["median"]) - everywhere, float(row["median_error"])
+            if row["nuisance"] == label or not abs(shift) > max(_BIAS * scatter, SIGNIFICANT * error):
+                continue
+            side = "high" if shift > 0 else "low"
+            where = nuisances.place(str(row["nuisance"]), float(row["low"]), float(row["high"]))
+            found.setdefault(where, []).append(f"{plain(label)} too {side} by {quantity(label, abs(shift))}")
+    return [f"At {where}, labels are biased against the others: {listed(names)}." for where, names in found.items()]
+
+
 def _biased(test: Accuracy, labels: Sequence[str]) -> list[str]:
     sentences = []
     for label in labels:
@@ -177,3 +237,6 @@ def _outside(inputs: Inputs) -> list[str]:
 
 def _plural(kind: str) -> str:
     return f"{kind} stars" if kind.startswith("metal-poor") else f"{kind}s"
+
+
+_FINDERS = (_unmeasured, _sigmas, _uneven, _biased, _drifting, _noisy, _kinds)

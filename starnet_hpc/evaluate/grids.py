@@ -9,7 +9,7 @@ import numpy as np
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import CoverageError, GridFormatError
 from starnet_hpc.evaluate import words
-from starnet_hpc.evaluate.document import Grid, Picture, Section
+from starnet_hpc.evaluate.document import Block, Grid, Picture, Section, Text
 from starnet_hpc.evaluate.figures import grids as figures
 from starnet_hpc.evaluate.gridmatch import FEWEST_MATCHES, Rows, interpolate, matches
 from starnet_hpc.evaluate.tables import Column, Row, Table, table
@@ -54,16 +54,27 @@ class Comparison:
 def grids_section(config: ExperimentConfig, instrument: Instrument) -> Section:
     """Return the chapter on the grids of `evaluate.compare_grids` against the grid of this run.
 
+    One that cannot be compared, since it has other labels or does not cover the instrument's range, is told of there.
+
     Raises:
         MissingInputError: a grid is not there.
-        CoverageError: a grid does not cover the instrument's range.
-        GridFormatError: it has no template at comparable labels.
     """
     reference = open_store(config.store("grid"), made_by="ingest")
-    found = [
-        compare(config, instrument, reference, name, open_store(path, made_by="ingest"))
-        for name, path in config.evaluate.compare_grids.items()
-    ]
+    found: list[Comparison] = []
+    refused: list[Block] = []
+    for name, path in config.evaluate.compare_grids.items():
+        other = open_store(path, made_by="ingest")
+        try:
+            found.append(compare(config, instrument, reference, name, other))
+        except (CoverageError, GridFormatError) as error:
+            refused.append(Text(f"The grid {name} could not be compared. {error}."))
+    return Section("grids", "Other synthetic grids", (*_blocks(found, reference, instrument), *refused))
+
+
+def _blocks(found: Sequence[Comparison], reference: Store, instrument: Instrument) -> tuple[Block, ...]:
+    """Return table and figure of what could be compared, if anything could."""
+    if not found:
+        return ()
     seen = (
         f"Templates as the networks would see them: at rest, not rotating, without noise, at the resolution and on the "
         f"pixels of {instrument.name}, divided by the continuum that step vi finds. Each difference is the mean over "
@@ -87,11 +98,7 @@ def grids_section(config: ExperimentConfig, instrument: Instrument) -> Section:
         f"As Fig. 1 of Bialek et al. (2020). Points: median in a bin with at least {FEWEST} spectra; bands: the middle "
         f"68 % of the spectra. Dashed: what interpolation between this grid's own templates gives."
     )
-    return Section(
-        "grids",
-        "Other synthetic grids",
-        (Grid(summary(found), seen), Picture(along_labels(found), figures.differences, note)),
-    )
+    return Grid(summary(found), seen), Picture(along_labels(found), figures.differences, note)
 
 
 def compare(config: ExperimentConfig, instrument: Instrument, reference: Store, name: str, other: Store) -> Comparison:

@@ -178,7 +178,13 @@ def _makers(config: ExperimentConfig) -> Iterator[tuple[str, Test]]:
 def _predicted(store: Store, catalogue: Catalogue) -> Test:
     labels = _floats(store.column("labels"))
     truth = {name: labels[:, k] for k, name in enumerate(store.label_names)}
-    sample = Sample(catalogue.labels, truth, {}, _floats(store.column("draws/snr")), store.column("template"))
+    scales = {"vsini": 1.0, "vrad": 1.0, "noise": 100.0}  # km/s, km/s, per cent of the median flux
+    drawn = {
+        name: scale * _floats(store.column(f"draws/{name}"))
+        for name, scale in scales.items()
+        if store.has(f"draws/{name}")
+    }
+    sample = Sample(catalogue.labels, truth, {}, _floats(store.column("draws/snr")), store.column("template"), drawn)
     return Test(store, catalogue, sample)
 
 
@@ -193,6 +199,10 @@ def _survey(config: ExperimentConfig, training: Store) -> Survey:
         {name: known[:, k] for k, name in enumerate(names)},
         {name: error[:, k] for k, name in enumerate(names)},
         _floats(store.column("snr")),
+        nuisances={
+            "snr": _floats(store.column("snr")),
+            "masked": 100.0 * _floats(store.column("masked_fraction")),
+        },
     )
     return Survey(store, catalogue, sample, store.column("group"))
 

@@ -17,10 +17,17 @@ from starnet_hpc.labels import LABELS
 
 FOLDER = "report"
 """Folder beside the page that holds tables and figures as files."""
+_FILES = "{files}"
+"""Stands for it in links until the page is put together; text from elsewhere has no such link, since it is escaped."""
 
 
 def render(
-    title: str, subtitle: str, verdict: Verdict, sections: Sequence[Section], images: Mapping[str, bytes]
+    title: str,
+    subtitle: str,
+    verdict: Verdict,
+    sections: Sequence[Section],
+    images: Mapping[str, bytes],
+    folder: str = FOLDER,
 ) -> str:
     """Return the page.
 
@@ -30,9 +37,11 @@ def render(
         verdict: what stands at the top.
         sections: the chapters.
         images: PNG bytes of every figure by the name of its table.
+        folder: beside the page, with tables and figures as files.
     """
     numbers = iter(range(1, 1000))
     body = "\n".join(_section(section, images, numbers) for section in sections)
+    body = body.replace(f'href="{_FILES}/', f'href="{escape(folder)}/')
     links = "".join(f'<a href="#{escape(s.key)}">{escape(s.title)}</a>' for s in sections)
     return _fill(
         _template("page.html"),
@@ -116,7 +125,7 @@ def _note(note: str, table: Table) -> str:
 
 
 def _file(name: str, text: str) -> str:
-    return f'<a href="{FOLDER}/{escape(name)}">{escape(text)}</a>'
+    return f'<a href="{_FILES}/{escape(name)}">{escape(text)}</a>'
 
 
 def _scrolled(table: str) -> str:

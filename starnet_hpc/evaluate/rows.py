@@ -79,7 +79,9 @@ def flag_names(flag: int) -> str:
     return ", ".join(str(known.name) for known in Flag if flag & known.value)
 
 
-def cuts(name: str, caption: str, sample: Sample, limits: Mapping[str, float]) -> tuple[Table, NDArray[np.bool_]]:
+def cuts(
+    name: str, caption: str, sample: Sample, limits: Mapping[str, float], apart: NDArray[np.bool_]
+) -> tuple[Table, NDArray[np.bool_]]:
     """Return how many rows each cut removes, one after the other, and which rows pass the cuts on sigma [n].
 
     Rows without a usable prediction are counted as removed, but pass: tables of accuracy count them as failed.
@@ -89,6 +91,7 @@ def cuts(name: str, caption: str, sample: Sample, limits: Mapping[str, float]) -
         caption: of the table.
         sample: the survey.
         limits: largest total sigma of each label, in its unit (paper, section 5).
+        apart: benchmark stars, which are compared in a chapter of their own [n].
     """
     columns = (Column("cut", "cut"), Column("n_removed", "removed"), Column("n_left", "left"))
     usable = np.any([label.usable for label in sample.predicted.values()], axis=0)
@@ -107,6 +110,12 @@ def cuts(name: str, caption: str, sample: Sample, limits: Mapping[str, float]) -
             hit = usable & passed & (sample.predicted[label].sigma > limit)
             remove(f"σ({words.plain(label)}) > {words.quantity(label, limit)}", hit)
             passed &= ~hit
+    known = np.zeros(len(sample), dtype=bool)
+    for values in sample.truth.values():
+        known |= np.isfinite(values)
+    if (known & ~apart).any():
+        remove("benchmark stars (in a chapter of their own)", usable & passed & apart)
+        remove("without any reference label", usable & passed & ~apart & ~known)
     return table(name, caption, columns, rows), passed
 
 

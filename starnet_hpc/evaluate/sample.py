@@ -1,7 +1,7 @@
 """What every table of accuracy is made from: predicted labels beside the true (or published) ones, and S/N bins."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,8 @@ class Sample:
     """Signal-to-noise ratio of a pixel [n]; NaN where unknown."""
     clusters: Clusters = None
     """Template of each row [n], where known."""
+    nuisances: Mapping[str, Floats] = field(default_factory=dict)
+    """What differs from spectrum to spectrum besides the star [n], by the names of `nuisances.AXES`."""
 
     def __len__(self) -> int:
         return self.snr.size
@@ -61,6 +63,7 @@ class Sample:
             {name: values[rows] for name, values in self.truth_error.items()},
             self.snr[rows],
             None if self.clusters is None else self.clusters[rows],
+            {name: values[rows] for name, values in self.nuisances.items()},
         )
 
     def known(self, label: str) -> NDArray[np.bool_]:

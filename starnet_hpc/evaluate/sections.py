@@ -19,6 +19,7 @@ from starnet_hpc.evaluate.accuracy import Accuracy
 from starnet_hpc.evaluate.document import Block, Grid, Picture, Section, Stars, Text
 from starnet_hpc.evaluate.figures import accuracy as accuracy_figures
 from starnet_hpc.evaluate.figures import benchmarks as benchmark_figures
+from starnet_hpc.evaluate.figures import calibration as calibration_figures
 from starnet_hpc.evaluate.figures import continuum as continuum_figures
 from starnet_hpc.evaluate.figures import training as training_figures
 from starnet_hpc.evaluate.inputs import Inputs, Survey, Test
@@ -30,6 +31,27 @@ _BIAS_ERRORS = "± is the standard error of the median over templates."
 _ERRORS = (
     "± is a standard error: the larger of the one for independent spectra and (where templates are known) the one that "
     "allows for errors that the spectra of one template have in common."
+)
+_CUTS = (
+    "Cuts act in this order; limits of sigma are set by evaluate.sigma_limits. What is left is compared with reference "
+    "labels, where there are any; a row that lacks some of them counts for the others."
+)
+_AS_GAUSSIANS = "Catalogues have a mean and a sigma, so predictions are judged as Gaussians, those of mixtures, too."
+_CALIBRATION = (
+    "Share of truths in the central interval of each size, less that size: zero if predicted distributions are right, "
+    "below zero if sigma is too small, above if it is too large."
+)
+_PIT = (
+    "Probability integral transform: flat if sigmas are right, high at both ends if they are too small, in the middle "
+    "if they are too large, sloping if there is a bias."
+)
+_SCORES = (
+    "Of two equally honest predictions the sharper one has the smaller CRPS. A CRPS above the expected one (× above 1) "
+    "tells of sigmas too small or errors with heavy tails; the error of × is that of the CRPS."
+)
+_PARTS = (
+    "Aleatoric: from noise, as members see it; epistemic: where members differ. The parts are as the members claim "
+    "them; the total σ is calibrated, and need not be their sum in quadrature."
 )
 
 
@@ -45,7 +67,7 @@ def accuracy_sections(test: Accuracy, validations: Validations) -> list[Section]
 
 def survey_section(inputs: Inputs, survey: Survey, compared: Accuracy | None, cuts: Table) -> Section:
     """Return the chapter on the survey; without references it only counts."""
-    blocks: list[Block] = [Grid(cuts, "Cuts act in this order; limits of sigma are set by evaluate.sigma_limits.")]
+    blocks: list[Block] = [Grid(cuts, _CUTS)]
     if compared is None:
         bins = snr_bins(inputs.config.evaluate.snr_edges)
         name, caption = "survey_sigma", "Predicted sigma of the survey and its parts (medians)"
@@ -113,13 +135,11 @@ def _validation_blocks(found: Validations) -> tuple[Block, ...]:
         return ()
     places = members.pit("members_pit", "Where truths lie in what was predicted for them, validation spectra", found)
     scores = members.scores("members_validation", "Scores of each member on validation spectra", found)
-    note = (
-        "Probability integral transform: flat if sigmas are right, high at both ends if they are too small, in the "
-        "middle if they are too large, sloping if there is a bias. Sigmas are as claimed."
-    )
+    note = f"{_PIT} Sigmas are as claimed."
     rule = (
         "Weights were chosen by these spectra, so that losses are a little too good; sigmas are as claimed. The "
-        f"temperature belongs to the likelihood, the 68 % factor is what calibration uses. {_ERRORS}"
+        f"temperature belongs to the likelihood, the 68 % factor is what calibration uses. NLL and PIT of members that "
+        f"predict mixtures are those of the mixtures; all else, and the ensemble, is judged as Gaussians. {_ERRORS}"
     )
     return Picture(places, training_figures.pit, note), Grid(scores, rule, folded=True)
 
@@ -161,7 +181,7 @@ def _continuum_blocks(inputs: Inputs) -> list[Block]:
         samples = shown.distinct("sample")
         right = "the same, normalised" if len(samples) < 2 else "spectra of the survey"
         left = "held-out synthetic spectra" if continuum_tables.HELD_OUT in samples else "spectra of the survey"
-        note = f"Left: {left}; right: {right}. As Fig. A2 of Bialek et al. (2020)."
+        note = f"Left: {left}; right: {right}. As Fig. A2 of Bialek et al. (2020). Every few pixels are drawn."
         blocks.append(Picture(shown, continuum_figures.example_spectra, note))
     if found.held_out is None:
         blocks.append(
@@ -227,8 +247,20 @@ def _residual_blocks(found: Accuracy, true: str = "true") -> tuple[Block, ...]:
             partial(accuracy_figures.predicted_against_true, true=true),
             "The dashed line is equality. Predictions beyond the axes are counted at their edges.",
         ),
+        *_nuisance_blocks(found),
         Grid(found.kinds, "Metal-rich: [Fe/H] > −1; giant: log g ≤ 3.5.", folded=True),
     )
+
+
+def _nuisance_blocks(found: Accuracy) -> tuple[Block, ...]:
+    """Return residuals against what differs between spectra of one star, where that is known and varies."""
+    if not found.nuisances.rows:
+        return ()
+    note = (
+        "Medians of bins with equally many spectra, drawn at the median of the bin. The blue line should lie on zero: "
+        "where it does not, a star's label depends on how it was observed (or on how it rotates)."
+    )
+    return (Picture(found.nuisances, calibration_figures.nuisances, note),)
 
 
 def _coverage_blocks(found: Accuracy) -> tuple[Block, ...]:
@@ -239,8 +271,11 @@ def _coverage_blocks(found: Accuracy) -> tuple[Block, ...]:
             "Dashed: what right sigmas give. Below: sigma is too small. The band is what counts as honest (60–76 %).",
         ),
         Grid(found.coverage, _ERRORS),
+        Picture(found.calibration, calibration_figures.curve, _CALIBRATION),
+        Picture(found.pit, calibration_figures.pit, f"{_PIT} {_AS_GAUSSIANS}"),
+        Grid(found.scores, f"{_SCORES} {_AS_GAUSSIANS} {_ERRORS}", folded=True),
         Picture(found.pulls, accuracy_figures.pulls, "The outermost bins hold all pulls beyond them."),
-        Grid(found.sigma, "Aleatoric: from noise, as members see it; epistemic: where members differ.", folded=True),
+        Grid(found.sigma, f"{_PARTS} {_ERRORS}", folded=True),
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.evaluate import benchmarks, page, rows, sections
 from starnet_hpc.evaluate.accuracy import Accuracy, assess
-from starnet_hpc.evaluate.document import Section
+from starnet_hpc.evaluate.document import Section, Text
 from starnet_hpc.evaluate.files import write_files
 from starnet_hpc.evaluate.grids import grids_section
 from starnet_hpc.evaluate.inputs import Inputs, Survey, read_inputs
@@ -31,7 +31,6 @@ def evaluate(config: ExperimentConfig) -> Path:
         MissingInputError: a store, catalogue or history is not there; the message says which command makes it.
         StoreIncompleteError: a store was never finished.
         StoreMismatchError: a catalogue does not belong to its store.
-        CoverageError, GridFormatError: a grid of `evaluate.compare_grids` cannot be compared with this run's.
     """
     with stage_log("evaluate", config.run_dir) as log:
         inputs = read_inputs(config)
@@ -52,6 +51,9 @@ def evaluate(config: ExperimentConfig) -> Path:
             chapters.append(others_section(inputs))
         if config.evaluate.compare_grids:
             chapters.append(grids_section(config, inputs.instrument))
+            for block in chapters[-1].blocks:
+                if isinstance(block, Text):
+                    log.warning("%s", block.words)
         chapters += [make(inputs) for make in sections.OF_ALL_RUNS]
         found = verdict(inputs, test, compared, stars)
 
@@ -69,8 +71,9 @@ def evaluate(config: ExperimentConfig) -> Path:
 
 def _survey(inputs: Inputs, survey: Survey) -> tuple[Accuracy | None, Section]:
     """Return the accuracy of a survey against its references, if it has enough of them, and its chapter."""
-    cuts, kept = rows.cuts("survey_cuts", "Cuts on the survey", survey.sample, inputs.config.evaluate.sigma_limits)
-    sample = survey.sample[kept & ~survey.benchmarks]
+    limits, apart = inputs.config.evaluate.sigma_limits, survey.benchmarks
+    cuts, kept = rows.cuts("survey_cuts", "Cuts on the survey", survey.sample, limits, apart)
+    sample = survey.sample[kept & ~apart]
     compared = None
     if max((int(sample.known(label).sum()) for label in sample.labels), default=0) >= FEWEST_REFERENCES:
         compared = assess("survey", "the survey against its reference labels", sample, *_scales(inputs))

@@ -64,7 +64,11 @@ def _headline(test: Accuracy) -> str:
     if "unknown" in labels and len(labels) == 1:
         return "No held-out spectrum has a usable prediction: nothing can be said of these networks."
     faults = [plain(label) for label in test.coverage.distinct("label") if doubts.of_sigma(test.coverage, label)]
-    honest = f"do not trust sigma of {listed(faults)}" if faults else "the predicted sigmas are honest"
+    honest = "the predicted sigmas are honest"
+    if faults:
+        honest = f"do not trust sigma of {listed(faults)}"
+    elif doubts.uneven(test.coverage, test.coverage.distinct("label")):
+        honest += " on the average, but not at every S/N"
     return f"On held-out synthetic spectra {'; '.join(found)}; {honest}."
 
 

@@ -20,6 +20,7 @@ from starnet_hpc.statistics.estimates import (
 )
 from starnet_hpc.statistics.sigmas import (
     crps,
+    crps_of_each,
     jackknife_error,
     log_likelihood_loss,
     one_sigma_factor,
@@ -37,6 +38,7 @@ __all__ = [
     "Estimate",
     "Floats",
     "crps",
+    "crps_of_each",
     "jackknife_error",
     "log_likelihood_loss",
     "mean",

@@ -103,8 +103,15 @@ def _clustered(deviations: NDArray[np.floating[Any]], clusters: Clusters) -> flo
     """Return the standard error of a mean from the sums of its deviations over each cluster; 0 without clusters."""
     if clusters is None:
         return 0.0
-    _, which = np.unique(clusters, return_inverse=True)
-    sums = np.bincount(which, weights=deviations)
+    if clusters.size == 0:
+        return 0.0
+    low = clusters.min()
+    if clusters.max() - low <= 10 * clusters.size:  # row numbers of templates: nothing to sort
+        which = clusters - low
+        sums = np.bincount(which, weights=deviations)[np.bincount(which) > 0]
+    else:
+        _, which = np.unique(clusters, return_inverse=True)
+        sums = np.bincount(which, weights=deviations)
     if sums.size < 2:  # one cluster says nothing about the others
         return 0.0
     return float(np.sqrt((sums**2).sum() * sums.size / (sums.size - 1)) / deviations.size)

@@ -51,14 +51,18 @@ def log_likelihood_loss(pull: Floats, sigma: Floats) -> Floats:
 
 
 def crps(pull: Floats, sigma: Floats) -> Floats:
-    """Return the mean continuous ranked probability score, in the unit of sigma; smaller is better.
+    """Return the mean continuous ranked probability score, in the unit of sigma; smaller is better."""
+    return np.asarray(crps_of_each(pull, sigma).mean(axis=0))
 
-    It is the mean absolute error of a prediction that is a distribution. For a Gaussian it is closed (Gneiting &
-    Raftery 2007, J. Am. Stat. Assoc. 102, 359, eq. 21).
+
+def crps_of_each(pull: Floats, sigma: Floats) -> Floats:
+    """Return the continuous ranked probability score of each Gaussian prediction, in the unit of sigma, as `pull`.
+
+    It is the absolute error of a prediction that is a distribution. For a Gaussian it is closed (Gneiting & Raftery
+    2007, J. Am. Stat. Assoc. 102, 359, eq. 21); its mean is sigma / sqrt(pi) where sigma is right.
     """
     density = np.exp(-0.5 * np.square(pull)) / np.sqrt(2 * np.pi)
-    score = sigma * (pull * (2 * ndtr(pull) - 1) + 2 * density - 1 / np.sqrt(np.pi))
-    return np.asarray(score.mean(axis=0))
+    return np.asarray(sigma * (pull * (2 * ndtr(pull) - 1) + 2 * density - 1 / np.sqrt(np.pi)))
 
 
 def probability_integral(pull: Floats) -> Floats:

@@ -1,10 +1,12 @@
 """Tables of accuracy against closed forms."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from starnet_hpc.evaluate import coverage, distributions, residuals
+from starnet_hpc.evaluate import calibration, coverage, distributions, doubts, nuisances, residuals
 from starnet_hpc.evaluate.sample import ALL, LabelColumns, Sample, snr_bins
 from tests.evaluate.fake_run import generator
 
@@ -119,3 +121,69 @@ def test_pulls_beyond_the_histogram_are_in_its_outermost_bins() -> None:
     table = coverage.pull_histogram("t", "c", gaussian_sample(2000, claimed=5.0))
     assert table.numbers("n").sum() == 2000
     assert table.numbers("n")[[0, -1]].min() > 500
+
+
+def test_right_sigmas_hold_what_every_interval_should_hold() -> None:
+    curve = calibration.curve("t", "c", gaussian_sample(), BINS)
+    excess, error = (curve.where(snr=ALL).numbers(key) for key in ("excess", "coverage_error"))
+    assert excess.size == len(calibration.NOMINAL)
+    assert np.abs(excess / error).max() < 4
+    # Half the sigma: an interval of p holds 2 Phi(z(p) / 2) - 1.
+    narrow = calibration.curve("t", "c", gaussian_sample(claimed=25.0), BINS).first(snr=ALL, nominal=95)
+    assert narrow is not None
+    assert float(narrow["coverage"]) == pytest.approx(67.29, abs=4 * float(narrow["coverage_error"]))
+
+
+def test_places_of_truths_lean_to_the_side_that_a_bias_leaves_them_on() -> None:
+    # Predictions too high by two sigma: truths lie in the lower part of what was predicted.
+    place = calibration.pit("t", "c", gaussian_sample(bias=100.0), BINS).where(snr=ALL)
+    assert place.numbers("percent").sum() == pytest.approx(100.0)
+    lowest, highest = place.rows[0], place.rows[-1]
+    assert float(lowest["percent"]) == pytest.approx(63.88, abs=4 * float(lowest["percent_error"]))  # Phi(2 - 1.645)
+    assert float(highest["percent"]) < 0.3
+    flat = calibration.pit("t", "c", gaussian_sample(), BINS).where(snr=ALL)
+    assert np.abs((flat.numbers("percent") - 5) / flat.numbers("percent_error")).max() < 4
+
+
+def test_scores_are_those_of_a_gaussian() -> None:
+    right, wide = (
+        calibration.scores("t", "c", gaussian_sample(claimed=claimed), BINS).first(snr=ALL) or {}
+        for claimed in (50.0, 100.0)
+    )
+    # The mean CRPS of right predictions is sigma / sqrt(pi) (Gneiting & Raftery 2007, eq. 21).
+    assert float(right["crps"]) == pytest.approx(50 / np.sqrt(np.pi), abs=4 * float(right["crps_error"]))
+    assert float(right["crps_ratio"]) == pytest.approx(1.0, abs=4 * float(right["crps_ratio_error"]))
+    assert float(right["sharpness"]) == 50.0
+    assert float(right["pit_distance"]) < 3 * float(right["pit_chance"])
+    assert float(wide["crps"]) > float(right["crps"]) + 4 * float(right["crps_error"])
+    assert float(wide["pit_distance"]) > 5 * float(wide["pit_chance"])
+
+
+def test_a_label_that_hangs_on_rotation_shows_and_is_told_of() -> None:
+    sample = gaussian_sample()
+    vsini = generator(11, 4).uniform(0, 50, len(sample))
+    columns = sample.predicted["teff"]
+    moved = LabelColumns(columns.value + np.where(vsini > 43.75, 60.0, 0.0), *(columns.sigma,) * 3)
+    sample = dataclasses.replace(sample, predicted={"teff": moved}, nuisances={"vsini": vsini, "vrad": 0.0 * vsini})
+    found = nuisances.residuals("t", "c", sample)
+    assert found.distinct("nuisance") == ["vsini"]  # velocities are all the same
+    shift, error = found.numbers("median"), found.numbers("median_error")
+    assert found.numbers("n").sum() == len(sample)
+    assert shift[-1] == pytest.approx(60.0, abs=4 * error[-1])
+    assert np.abs(shift[:-1] / error[:-1]).max() < 4
+    (told,) = doubts.drifting(residuals.by_snr("t", "c", sample, BINS, {"teff": 900.0}), found, ["teff"])
+    assert told.startswith("At v sin i 43.")
+    assert "Teff too high by " in told
+
+
+def test_a_sigma_that_does_not_follow_signal_to_noise_is_told_of() -> None:
+    sample = gaussian_sample()
+    sigma = sample.predicted["teff"].sigma
+    assert not doubts.uneven(coverage.by_snr("t", "c", sample, BINS), ["teff"])
+    wrong = np.where(sample.snr < 30, 0.8, np.where(sample.snr >= 150, 1.2, 1.0)) * sigma
+    value = sample.predicted["teff"].value
+    sample = dataclasses.replace(sample, predicted={"teff": LabelColumns(value, wrong, wrong, wrong)})
+    (found,) = doubts.uneven(coverage.by_snr("t", "c", sample, BINS), ["teff"])
+    assert found.label == "teff"
+    assert found.noisy < 62 < 73 < found.quiet
+    assert found.bins == ("< 30", "≥ 150")

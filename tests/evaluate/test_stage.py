@@ -2,7 +2,6 @@
 
 import csv
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -12,76 +11,13 @@ from astropy.table import Table
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import ConfigError, MissingInputError, StarnetError, StoreDamagedError, StoreMismatchError
 from starnet_hpc.evaluate import evaluate
-from starnet_hpc.evaluate.document import Picture
 from tests.evaluate.fake_run import Recipe, build_run
-
-SUN = {
-    "id": "Sun <G2V>",
-    "teff": 5771.0,
-    "e_teff": 1.0,
-    "logg": 4.438,
-    "feh": 0.03,
-    "afe": 0.0,
-    "vsini": 1.6,
-    "vrad": 0.0,
-}
-COOL = {"id": "alfCet", "teff": 3796.0, "e_teff": 65.0, "logg": 0.68, "feh": -0.45}
-VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
-
-
-class Page(HTMLParser):
-    """What a browser would see: tags in balance, addresses that are asked for, tables with their values."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.addresses: list[str] = []
-        self.anchors: list[str] = []
-        self.links: list[str] = []
-        self.tables: dict[str, list[list[str]]] = {}
-        self.columns: dict[str, list[str]] = {}
-        self._table = ""
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = {key: value or "" for key, value in attrs}
-        if tag not in VOID:
-            self.open.append(tag)
-        self.addresses += [found[key] for key in ("src", "srcset", "data", "action") if key in found]
-        if tag == "link":
-            self.addresses.append(found["href"])
-        if tag == "a":
-            self.links.append(found["href"])
-        if "id" in found:
-            self.anchors.append(found["id"])
-        if tag == "table":
-            self._table = found["data-name"]
-            self.tables[self._table] = []
-            self.columns[self._table] = found.get("data-columns", "").split(",")
-        if tag == "tr":
-            self.tables[self._table].append([])
-        if tag == "td":
-            self.tables[self._table][-1].append(found["data-value"])
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, f"</{tag}> closes nothing"
+from tests.evaluate.html_page import Page, prose
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> ExperimentConfig:
-    recipe = Recipe(
-        n_survey=150,
-        stars=(SUN, COOL),
-        scale={"logg": 0.5},
-        worse={"afe": 6.0},
-        bias={"vrad": 0.6},
-        failed_test=(3, 5),
-        failed_survey=(20,),
-    )
-    config = build_run(tmp_path_factory.mktemp("run"), recipe, evaluate={"sigma_limits": {"teff": 100.0}})
-    assert evaluate(config) == config.run_dir / "report.html"
-    return config
+def run(reported_run: ExperimentConfig) -> ExperimentConfig:
+    return reported_run
 
 
 @pytest.fixture(scope="module")
@@ -92,18 +28,6 @@ def text(run: ExperimentConfig) -> str:
 @pytest.fixture(scope="module")
 def page(text: str) -> Page:
     return Page(text)
-
-
-def prose(text: str) -> str:
-    """The page without its markup and images, spaces made plain."""
-    return " ".join(re.sub(r"<[^>]*>", " ", re.sub(r"base64,[^\"]*", "", text)).replace("\u00a0", " ").split())
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures cost most of the time, and some tests are not about them."""
-    blank = b"\x89PNG\r\n\x1a\n" + bytes(20)
-    monkeypatch.setattr(Picture, "render", lambda _: {"png": blank, "pdf": b"%PDF-"})
 
 
 def small_run(path: Path, **settings: object) -> ExperimentConfig:
@@ -142,7 +66,7 @@ def test_csv_files_and_page_have_the_same_numbers(run: ExperimentConfig, page: P
 
 def test_every_figure_comes_with_its_numbers_and_a_vector_file(run: ExperimentConfig, page: Page) -> None:
     figures = [anchor.removeprefix("figure-") for anchor in page.anchors if anchor.startswith("figure-")]
-    assert len(figures) == 15
+    assert len(figures) == 21
     for name in figures:
         for form in ("csv", "png", "pdf"):
             assert (run.run_dir / "report" / f"{name}.{form}").stat().st_size > 0
@@ -182,6 +106,10 @@ def test_cuts_on_sigma_say_how_many_rows_they_removed(run: ExperimentConfig, pag
     rows = [row for row in page.tables["survey_cuts"] if row]
     assert rows[1][1] == "1"
     assert int(rows[2][1]) == (sigma > 100.0).sum()
+    assert rows[3][:2] == ["benchmark stars (in a chapter of their own)", "2"]
+    assert rows[4][:2] == ["without any reference label", "0"]
+    compared = [row for row in page.tables["survey_summary"] if row and row[0] == "teff"]
+    assert rows[4][2] == compared[0][-2]
 
 
 def test_benchmark_stars_outside_the_trained_range_say_so(run: ExperimentConfig, text: str) -> None:

@@ -8,9 +8,6 @@ from starnet_hpc.evaluate.continuum_tables import HELD_OUT, SURVEY
 from starnet_hpc.evaluate.figures import style
 from starnet_hpc.evaluate.tables import Row, Table, Value
 
-_MOST_POINTS = 4000
-"""More points than this in a line cannot be seen, and make vector files heavy."""
-
 
 def bias(table: Table) -> Figure:
     """Draw the median offset of the continuum against noise, a line for each bin of Teff."""
@@ -73,8 +70,7 @@ def _raw(axes: Axes, rows: Table) -> None:
 
 
 def _line(axes: Axes, rows: Table, name: str, **look: object) -> None:
-    step = -(-len(rows.rows) // _MOST_POINTS)
-    axes.plot(rows.numbers("wavelength_angstrom")[::step], rows.numbers(name)[::step], **look)  # type: ignore[arg-type]
+    axes.plot(rows.numbers("wavelength_angstrom"), rows.numbers(name), **look)  # type: ignore[arg-type]
 
 
 def _of(table: Table, sample: str) -> list[tuple[str, Table]]:

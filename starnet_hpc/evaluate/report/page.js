@@ -50,5 +50,21 @@ for (const image of document.querySelectorAll("figure img")) {
 }
 dialog.addEventListener("click", () => dialog.close());
 
+// The link of the chapter that is being read is marked, and kept in sight where the links do not all fit.
+const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
+const inView = new Set();
+const watcher = new IntersectionObserver(
+  (entries) => {
+    for (const { target, isIntersecting } of entries) isIntersecting ? inView.add(target.id) : inView.delete(target.id);
+    const current = [...links.keys()].find((key) => inView.has(key));
+    if (!current || links.get(current).hasAttribute("aria-current")) return;
+    links.forEach((link, key) => (key === current ? link.setAttribute("aria-current", "true") : link.removeAttribute("aria-current")));
+    const [link, bar] = [links.get(current), document.querySelector("nav")];
+    bar.scrollLeft = link.offsetLeft - (bar.clientWidth - link.offsetWidth) / 2;
+  },
+  { rootMargin: "-15% 0px -70% 0px" }, // what counts is near the top of the window
+);
+document.querySelectorAll("main > section").forEach((section) => watcher.observe(section));
+
 // On paper nothing is folded away.
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((fold) => (fold.open = true)));

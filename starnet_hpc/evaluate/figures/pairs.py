@@ -1,0 +1,58 @@
+"""Figures of two runs side by side."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from starnet_hpc.evaluate import words
+from starnet_hpc.evaluate.figures import style
+from starnet_hpc.evaluate.pair_tables import QUANTITIES
+from starnet_hpc.evaluate.sample import ALL
+from starnet_hpc.evaluate.tables import Table
+
+
+def ratios(table: Table) -> Figure:
+    """Draw second over first run, of residuals, sigmas and CRPS: a point for each label and S/N bin."""
+    labels = table.distinct("label")
+    bins = [*(snr for snr in table.distinct("snr") if snr not in {ALL, "unknown"}), ALL]
+    drawn = style.figure(2.0 * len(QUANTITIES) + 0.8)
+    panels = drawn.subplots(len(QUANTITIES), 1, sharex=True)
+    colours = [*style.sequence(len(bins) - 1), style.INK]
+    for axes, (key, title) in zip(panels, QUANTITIES.items(), strict=True):
+        for k, (snr, colour, marker) in enumerate(zip(bins, colours, style.MARKERS * len(bins), strict=False)):
+            rows = [table.first(label=label, snr=snr) or {} for label in labels]
+            value, error = (
+                np.array([float(row.get(name, np.nan)) for row in rows])
+                for name in (f"{key}_ratio", f"{key}_ratio_error")
+            )
+            at = np.arange(len(labels)) + (k - 0.5 * (len(bins) - 1)) * 0.12
+            name = ALL if snr == ALL else f"S/N {snr}"
+            axes.errorbar(at, value, error, fmt=marker, color=colour, elinewidth=1.0, label=name)
+        axes.axhline(1, color=style.INK, linewidth=0.8, linestyle="--")
+        axes.grid(visible=False, axis="x")
+        axes.margins(y=0.12)
+        axes.set_ylabel(f"{title}, ratio")
+    panels[-1].set_xticks(range(len(labels)), [words.plain(label) for label in labels])
+    panels[-1].set_xlim(-0.5, len(labels) - 0.5)
+    style.legend_above(drawn, panels[0])
+    return drawn
+
+
+def curves(table: Table) -> Figure:
+    """Draw what intervals hold minus what they should, a line for each run."""
+    labels = table.distinct("label")
+    drawn, panels = style.label_panels(labels, 2.6)
+    for label, axes in panels.items():
+        for k, run in enumerate(table.distinct("run")):
+            rows = table.where(label=label, run=run)
+            axes.errorbar(
+                rows.numbers("nominal"), rows.numbers("excess"), rows.numbers("coverage_error"),
+                color=style.PALETTE[k], marker=style.MARKERS[k], markersize=3.5, elinewidth=0.8, label=run,
+            )  # fmt: skip
+        axes.axhline(0, color=style.INK, linewidth=0.8, linestyle="--")
+        axes.set_title(words.plain(label))
+        axes.set(xlim=(5, 104), xlabel="interval [%]", ylabel="holds − should [%]")
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(low, -5), max(high, 5))
+    if panels:
+        style.legend_above(drawn, panels[labels[0]])
+    return drawn
