@@ -1,5 +1,7 @@
 """One run with its report, which all tests may look at; none may change it."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from starnet_hpc.config import ExperimentConfig
@@ -17,6 +19,7 @@ SUN = {
     "vsini": 1.6,
     "vrad": 0.0,
 }
+BLANK = {"png": b"\x89PNG\r\n\x1a\n" + bytes(20), "pdf": b"%PDF-"}
 COOL = {"id": "alfCet", "teff": 3796.0, "e_teff": 65.0, "logg": 0.68, "feh": -0.45}
 
 
@@ -36,8 +39,15 @@ def reported_run(tmp_path_factory: pytest.TempPathFactory) -> ExperimentConfig:
     return config
 
 
+@pytest.fixture(scope="module")
+def undrawn_module() -> Iterator[None]:
+    """Figures cost most of the time, and some tests are not about them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Picture, "render", lambda _: BLANK)
+        yield
+
+
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures cost most of the time, and some tests are not about them."""
-    blank = b"\x89PNG\r\n\x1a\n" + bytes(20)
-    monkeypatch.setattr(Picture, "render", lambda _: {"png": blank, "pdf": b"%PDF-"})
+    """The same for a single test."""
+    monkeypatch.setattr(Picture, "render", lambda _: BLANK)

@@ -26,7 +26,7 @@ def other_grid(folder: Path, config: ExperimentConfig, name: str, recipe: Recipe
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+def table(tmp_path_factory: pytest.TempPathFactory, undrawn_module: None) -> list[dict[str, str]]:
     """The same errors, three times as large, once with sigmas that grow with them and once with the old sigmas."""
     folder = tmp_path_factory.mktemp("others")
     paths = {name: str(folder / f"{name}.zarr") for name in ("honest", "blind")}

@@ -55,7 +55,7 @@ def shifted_run(folder: Path, *, maker: bool = True) -> ExperimentConfig:
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report(tmp_path_factory: pytest.TempPathFactory, undrawn_module: None) -> Path:
     config = shifted_run(tmp_path_factory.mktemp("velocities"))
     evaluate(config)
     return config.run_dir
