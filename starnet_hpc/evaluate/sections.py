@@ -138,8 +138,9 @@ def _validation_blocks(found: Validations) -> tuple[Block, ...]:
     note = f"{_PIT} Sigmas are as claimed."
     rule = (
         "Weights were chosen by these spectra, so that losses are a little too good; sigmas are as claimed. The "
-        f"temperature belongs to the likelihood, the 68 % factor is what calibration uses. NLL and PIT of members that "
-        f"predict mixtures are those of the mixtures; all else, and the ensemble, is judged as Gaussians. {_ERRORS}"
+        f"temperature belongs to the likelihood, the 68 % factor is what calibration uses (in bins of S/N). NLL and "
+        f"PIT of members that predict mixtures are those of the mixtures; all else, and the ensemble, is judged as "
+        f"Gaussians. {_ERRORS}"
     )
     return Picture(places, training_figures.pit, note), Grid(scores, rule, folded=True)
 

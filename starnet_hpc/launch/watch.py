@@ -126,7 +126,6 @@ def _facts(
         "instrument": instrument.name,
         "members": ensemble.digest,
         "rest_frame": ensemble.rest.digest if ensemble.rest else "",
-        "sigma_factors": ensemble.standards.calibration.factor.tolist(),
         "limits": {
             key: value for key, (value, _) in ensemble.standards.header(ensemble.trained_on.label_names).items()
         },

@@ -9,7 +9,7 @@ from starnet_hpc import provenance
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import PredictionError
 from starnet_hpc.networks import TrainedOn
-from starnet_hpc.predict.calibration import calibrate, write_calibration
+from starnet_hpc.predict.calibration import Calibration, calibrate, write_calibration
 from starnet_hpc.predict.catalogue import Column, as_text
 from starnet_hpc.predict.flagging import known_before
 from starnet_hpc.predict.limits import find_limits, write_limits
@@ -25,6 +25,8 @@ from starnet_hpc.stores import read_json, write_json
 
 _BLOCK_ROWS = 1 << 16
 """So many rows of a catalogue are in memory at a time."""
+_CALIBRATION_FORMAT = 2
+"""Raised when the same predictions would give other factors or limits."""
 
 
 def join(config: ExperimentConfig, task: Task, trained_on: TrainedOn, log: StageLog) -> None:
@@ -41,11 +43,11 @@ def join(config: ExperimentConfig, task: Task, trained_on: TrainedOn, log: Stage
             "%s is not there: sigmas are as claimed, and nothing says which rows are unusual", config.store("valid")
         )
     standards = Standards.of(config, len(names), validated=validated)
-    header = task.header | standards.header(names)
+    header, calibration = task.header | standards.header(names), standards.calibration
     recipe = provenance.digest_recipe(
         {
             "task": task.recipe,
-            "calibration": standards.calibration.factor.tolist(),
+            "calibration": [part.tolist() for part in (calibration.snr, calibration.factor, calibration.overall)],
             "limits": repr(
                 (standards.limits.epistemic_share.tolist(), standards.limits.distance, standards.limits.usual)
             ),
@@ -87,23 +89,24 @@ def _calibrate(config: ExperimentConfig, task: Task, trained_on: TrainedOn, log:
     """Find the factors that make sigma cover on the validation spectra, and what these say of the ensemble."""
     mark, report = task.folder / "calibrated.json", predictions_dir(config) / "validation.json"
     there = all(path.exists() for path in (calibration_file(config), limits_file(config), report, mark))
-    if there and read_json(mark).get("recipe") == task.recipe:
+    recipe = provenance.digest_recipe({"task": task.recipe, "format": _CALIBRATION_FORMAT})
+    if there and read_json(mark).get("recipe") == recipe:
         return
     mark.unlink(missing_ok=True)
     table = joined(list(_blocks(task)))
     ensemble, names = table.combined, trained_on.label_names
     truth, template = task.store.labels(names), task.store.column("template")
-    found = calibrate(ensemble.mean, ensemble.total, truth, template)
     _, snr = known_before(task.store)
+    found = calibrate(ensemble.mean, ensemble.total, truth, snr, template)
     limits = find_limits(ensemble, table.distance, find_usual(table.leftovers, snr))
     write_calibration(calibration_file(config), found, names)
     write_limits(limits_file(config), limits, names)
     told = ensemble_report(table.members, ensemble, truth, template, trained_on)
     write_json(report, {"members": task.header["MEMBERS"][0], **told})
-    write_json(mark, {"recipe": task.recipe})
+    write_json(mark, {"recipe": recipe})
     log.info(
         "sigma times %s, from %d validation spectra",
-        ", ".join(f"{f:.2f} ({n})" for f, n in zip(found.factor, names, strict=True)),
+        ", ".join(f"{_range(found, k)} ({name})" for k, name in enumerate(names)),
         found.rows,
     )
     if np.isnan(limits.distance):
@@ -113,6 +116,13 @@ def _calibrate(config: ExperimentConfig, task: Task, trained_on: TrainedOn, log:
         )
     for a, b in told["diversity"]["nearly_same"] if "diversity" in told else []:
         log.warning("members %d and %d are nearly the same: their spread says little of what is not known", a, b)
+
+
+def _range(found: Calibration, label: int) -> str:
+    """Return the factors of a label in a few words."""
+    factors = np.append(found.factor[:, label], found.overall[label])
+    low, high = f"{factors.min():.2f}", f"{factors.max():.2f}"
+    return low if low == high else f"{low}-{high}"
 
 
 def _blocks(task: Task) -> Iterator[UnitTable]:

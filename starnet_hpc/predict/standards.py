@@ -72,7 +72,7 @@ class Standards:
             with_correlations: whether correlations between labels get columns.
         """
         found = table.combined
-        sigma = found.total * self.calibration.factor
+        sigma = found.total * self.calibration.at(snr)
         flags = flags_of(before, snr, residuals(table.mean, table.velocity, trained_on), trained_on)
         if rest is not None:
             flags |= rest.flags(table.velocity, trained_on)

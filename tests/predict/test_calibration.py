@@ -1,5 +1,6 @@
-"""The factor that makes one sigma hold 68 % of the residuals."""
+"""The factors that make one sigma hold 68 % of the residuals."""
 
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +8,14 @@ import pytest
 from astropy.table import Table
 
 from starnet_hpc.config import ExperimentConfig
+from starnet_hpc.errors import StoreDamagedError
 from starnet_hpc.predict import predict
 from starnet_hpc.predict.calibration import Calibration, calibrate, read_calibration, write_calibration
 from tests import support
 
 ROWS = 20_000
 TEMPLATES = np.arange(ROWS) // 20
+SNR = 1.0 / np.random.default_rng(9).uniform(0.002, 0.07, ROWS)
 
 
 def residuals(*factors: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -24,32 +27,69 @@ def residuals(*factors: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def test_the_factor_is_how_much_too_small_sigma_was_for_each_label() -> None:
-    found = calibrate(*residuals(1.0, 0.5, 2.0), TEMPLATES)
+    found = calibrate(*residuals(1.0, 0.5, 2.0), SNR, TEMPLATES)
     # 20,000 draws: the quantile's standard error is sqrt(0.68 x 0.32 / 20000) / (2 x density at 1 sigma) = 0.7 %.
-    np.testing.assert_allclose(found.factor, [1.0, 0.5, 2.0], rtol=0.03)
-    np.testing.assert_allclose(found.error, 0.007 * np.array([1.0, 0.5, 2.0]), rtol=1.0)  # ten groups tell it roughly
+    np.testing.assert_allclose(found.overall, [1.0, 0.5, 2.0], rtol=0.03)
+    np.testing.assert_allclose(found.overall_error, 0.007 * np.array([1.0, 0.5, 2.0]), rtol=1.0)  # ten groups: roughly
     assert found.rows == ROWS
+    assert found.factor.shape == (8, 3)
+    np.testing.assert_allclose(found.factor, np.tile([1.0, 0.5, 2.0], (8, 1)), rtol=0.06)
+
+
+def test_sigmas_that_are_wrong_by_the_noise_cover_at_every_noise_afterwards() -> None:
+    mean, sigma, truth = residuals(1.0)
+    wrong = np.sqrt(SNR / 40.0)[:, None]  # too large at high S/N, too small at low
+    found = calibrate(mean, sigma * wrong, truth, SNR, TEMPLATES)
+    covered = np.abs(truth - mean) < sigma * wrong * found.at(SNR)
+    for part in np.array_split(np.argsort(SNR), 10):
+        assert covered[part].mean() == pytest.approx(0.6827, abs=0.05)
+    assert (np.abs(truth - mean) < sigma * wrong * found.overall)[SNR > 100].mean() > 0.8, "one factor would not do"
+
+
+def test_factors_are_constant_beyond_the_bins_and_overall_where_nothing_is_known() -> None:
+    found = calibrate(*residuals(1.0, 2.0), SNR, TEMPLATES)
+    there = found.at(np.array([1e-3, np.inf, np.nan, 0.0, -1.0]))
+    np.testing.assert_allclose(there, [found.factor[0], found.factor[-1], *[found.overall] * 3])
+
+
+@pytest.mark.parametrize("snr", [np.full(ROWS, np.nan), np.full(ROWS, 30.0)], ids=["unknown", "all the same"])
+def test_without_different_snrs_there_is_one_factor(snr: np.ndarray) -> None:
+    found = calibrate(*residuals(2.0), snr, TEMPLATES)
+    assert found.snr.size == 0
+    np.testing.assert_allclose(found.at(np.array([10.0, np.nan])), 2.0, rtol=0.03)
 
 
 def test_a_factor_that_would_hide_a_defect_is_limited() -> None:
-    np.testing.assert_array_equal(calibrate(*residuals(50.0, 0.01), TEMPLATES).factor, [5.0, 0.2])
+    found = calibrate(*residuals(50.0, 0.01), SNR, TEMPLATES)
+    np.testing.assert_array_equal(found.overall, [5.0, 0.2])
+    np.testing.assert_array_equal(found.factor, [[5.0, 0.2]] * 8)
 
 
 def test_rows_without_a_prediction_do_not_count() -> None:
     mean, sigma, truth = residuals(1.0)
     mean[::2] = np.nan
-    assert calibrate(mean, sigma, truth, TEMPLATES).rows == ROWS // 2
-    assert calibrate(np.full_like(mean, np.nan), sigma, truth, TEMPLATES).factor == 1.0
+    assert calibrate(mean, sigma, truth, SNR, TEMPLATES).rows == ROWS // 2
+    assert calibrate(np.full_like(mean, np.nan), sigma, truth, SNR, TEMPLATES).overall == 1.0
 
 
-def test_a_calibration_is_kept_as_it_was(tmp_path: Path) -> None:
-    few = calibrate(*(part[:40] for part in residuals(1.0, 2.0)), TEMPLATES[:40])
-    assert np.isnan(few.error).all(), "two templates cannot tell an error"
-    write_calibration(tmp_path / "calibration.json", few, ["teff", "feh"])
+@pytest.mark.parametrize(("rows", "bins"), [(40, 0), (600, 2)])
+def test_a_calibration_is_kept_as_it_was(tmp_path: Path, rows: int, bins: int) -> None:
+    found = calibrate(*(part[:rows] for part in residuals(1.0, 2.0)), SNR[:rows], TEMPLATES[:rows])
+    assert np.isnan(found.overall_error).all() == (rows == 40), "two templates cannot tell an error"
+    assert found.snr.size == bins
+    write_calibration(tmp_path / "calibration.json", found, ["teff", "feh"])
     again = read_calibration(tmp_path / "calibration.json", 2)
-    np.testing.assert_array_equal(again.factor, few.factor)
-    assert (again.rows, np.isnan(again.error).all()) == (40, True)
-    np.testing.assert_array_equal(read_calibration(tmp_path / "none.json", 3).factor, Calibration.none(3).factor)
+    for one, other in zip(astuple(again), astuple(found), strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(read_calibration(tmp_path / "none.json", 3).overall, Calibration.none(3).overall)
+
+
+def test_a_calibration_of_an_earlier_version_is_named(tmp_path: Path) -> None:
+    (tmp_path / "calibration.json").write_text(
+        '{"labels": ["teff"], "factor": [1.0], "factor_error": [null], "rows": 9}'
+    )
+    with pytest.raises(StoreDamagedError, match=r"calibration\.json: of an earlier version; remove it"):
+        read_calibration(tmp_path / "calibration.json", 1)
 
 
 @pytest.fixture
@@ -63,8 +103,9 @@ def test_catalogues_have_calibrated_and_claimed_sigmas(config: ExperimentConfig)
     kept = read_calibration(config.run_dir / "predictions" / "calibration.json", 3)
     assert kept.rows == table.meta["CALROWS"] == 64
     for k, name in enumerate(support.LABELS):
-        np.testing.assert_allclose(table[f"{name}_err"], table[f"{name}_err_raw"] * kept.factor[k], rtol=1e-12)
-        assert table.meta[f"CALFAC{k + 1}"] == f"{kept.factor[k]:.4f}"
+        np.testing.assert_allclose(table[f"{name}_err"], table[f"{name}_err_raw"] * kept.overall[k], rtol=1e-12)
+        assert table.meta[f"CALALL{k + 1}"] == f"{kept.overall[k]:.4f}"
+        assert table.meta[f"CALFAC{k + 1}"] == "none", "64 spectra are too few for bins"
 
 
 def test_a_second_run_leaves_the_calibration_alone_and_new_members_make_a_new_one(config: ExperimentConfig) -> None:
