@@ -18,6 +18,7 @@ from starnet_hpc.statistics.estimates import (
     share,
     std,
 )
+from starnet_hpc.statistics.scatter import Population, population
 from starnet_hpc.statistics.sigmas import (
     crps,
     jackknife_error,
@@ -36,12 +37,14 @@ __all__ = [
     "Clusters",
     "Estimate",
     "Floats",
+    "Population",
     "crps",
     "jackknife_error",
     "log_likelihood_loss",
     "mean",
     "median",
     "one_sigma_factor",
+    "population",
     "probability_integral",
     "rms",
     "robust_std",
