@@ -40,6 +40,10 @@ class ObservationFormatError(StarnetError, ValueError):
     """A file of an observed spectrum, or a manifest, is not what its format promises."""
 
 
+class IsochroneFormatError(StarnetError, ValueError):
+    """A file of isochrones is not what its format promises."""
+
+
 class CoverageError(StarnetError, ValueError):
     """A spectrum does not cover the instrument's range plus the margin that shifts and broadening need."""
 

@@ -4,6 +4,7 @@ from starnet_hpc.config.cluster import ClusterConfig
 from starnet_hpc.config.experiment import ExperimentConfig
 from starnet_hpc.config.learning import EnsembleConfig, NetworkConfig, TrainConfig
 from starnet_hpc.config.load import check, load_config, load_run, read_yaml, resolved_yaml
+from starnet_hpc.config.science import StarClustersConfig
 from starnet_hpc.config.spectra import AugmentConfig, ExtraGrid, GridConfig, InstrumentConfig, LabelCut, WavelengthArm
 from starnet_hpc.config.survey import EvaluateConfig, PredictConfig, SurveyConfig
 
@@ -19,6 +20,7 @@ __all__ = [
     "LabelCut",
     "NetworkConfig",
     "PredictConfig",
+    "StarClustersConfig",
     "SurveyConfig",
     "TrainConfig",
     "WavelengthArm",

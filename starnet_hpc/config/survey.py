@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from starnet_hpc.config.base import Interval, Section, UserPath
+from starnet_hpc.config.science import StarClustersConfig
 from starnet_hpc.labels import LABELS, ordered
 
 OWN_STORES = ("grid", "train", "valid", "test", "survey")
@@ -90,6 +91,10 @@ class EvaluateConfig(Section):
     """Name and `grid.zarr` of other synthetic grids, ingested with this instrument, to compare with this run's."""
     example_spectra: Annotated[int, Field(ge=0, le=20)] = 4
     """Spectra that the report shows with their continuum."""
+    isochrones: tuple[UserPath, ...] = ()
+    """Files of isochrones (PARSEC, MIST, tables; docs/science.md) to draw in the Kiel diagram."""
+    clusters: StarClustersConfig | None = None
+    """Clusters of stars in the survey, with what is known of them."""
 
     @model_validator(mode="after")
     def _check_labels_and_edges(self) -> Self:

@@ -12,6 +12,7 @@ from starnet_hpc.evaluate.grids import grids_section
 from starnet_hpc.evaluate.inputs import Inputs, Survey, read_inputs
 from starnet_hpc.evaluate.others import others_section
 from starnet_hpc.evaluate.sample import SnrBin, snr_bins
+from starnet_hpc.evaluate.science import science_sections
 from starnet_hpc.evaluate.tables import Table
 from starnet_hpc.evaluate.velocities import velocities_section
 from starnet_hpc.evaluate.verdict import verdict
@@ -45,6 +46,7 @@ def evaluate(config: ExperimentConfig) -> Path:
             if inputs.survey.benchmarks.any():
                 stars, chapter = _benchmarks(inputs, inputs.survey)
                 chapters.append(chapter)
+        chapters += science_sections(inputs)
         if inputs.shifted:
             chapters.append(velocities_section(inputs))
         if inputs.others:

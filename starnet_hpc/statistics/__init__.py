@@ -18,6 +18,7 @@ from starnet_hpc.statistics.estimates import (
     share,
     std,
 )
+from starnet_hpc.statistics.scatter import Population, population
 from starnet_hpc.statistics.sigmas import (
     crps,
     crps_of_each,
@@ -37,6 +38,7 @@ __all__ = [
     "Clusters",
     "Estimate",
     "Floats",
+    "Population",
     "crps",
     "crps_of_each",
     "jackknife_error",
@@ -44,6 +46,7 @@ __all__ = [
     "mean",
     "median",
     "one_sigma_factor",
+    "population",
     "probability_integral",
     "rms",
     "robust_std",
