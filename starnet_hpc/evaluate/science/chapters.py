@@ -43,7 +43,8 @@ def _kept(inputs: Inputs) -> NDArray[np.bool_]:
     """Return the rows of the survey that pass the cuts [n]; none without a survey."""
     if inputs.survey is None:
         return np.zeros(0, dtype=bool)
-    return rows.cuts("", "", inputs.survey.sample, inputs.config.evaluate.sigma_limits)[1]
+    survey = inputs.survey
+    return rows.cuts("", "", survey.sample, inputs.config.evaluate.sigma_limits, survey.benchmarks)[1]
 
 
 def _kiel(inputs: Inputs, sample: Sample, whose: str) -> list[Block]:
