@@ -97,6 +97,25 @@ def predict(config: ExperimentConfig, *, only: str | None = None) -> list[Path]:
         return [config.catalogue(task.name) for task in tasks if task.name != "valid"]
 
 
+def is_predicted(config: ExperimentConfig) -> bool:
+    """Return whether every store that is there has its catalogue, made with the members and settings as they are.
+
+    Raises:
+        MissingInputError: members or stores are missing.
+        StoreMismatchError: members were trained for other pixels, or differ in what they were trained on.
+    """
+    marks = [predictions_dir(config) / name / "catalogue.json" for name in _names(config) if name != "valid"]
+    if not all(mark.exists() for mark in marks):
+        return False  # without looking for templates, which takes time
+    digests, trained_on = describe_members([best_file(config, m) for m in range(config.ensemble.members)])
+    rest, wanted = wanted_rest_frame(config, Ranks(None)), config.predict.device
+    # A login node need not have the GPU that has predicted.
+    return any(
+        all(_is_kept(config, task, trained_on) for task in _tasks(config, digests, trained_on, device, rest, None))
+        for device in (("cpu", "cuda") if wanted == "auto" else (wanted,))
+    )
+
+
 @contextmanager
 def _log(config: ExperimentConfig, ranks: Ranks) -> Iterator[StageLog]:
     name = "predict" if ranks.first else f"predict-rank{ranks.rank}"
@@ -192,8 +211,12 @@ def _tasks(
     rest: RestFrame | None,
     only: str | None,
 ) -> list[_Task]:
-    if only is not None:
-        return [_task(config, only, digests, trained_on, device, rest)]
+    names = _names(config) if only is None else [only]
+    return [_task(config, name, digests, trained_on, device, rest) for name in names]
+
+
+def _names(config: ExperimentConfig) -> list[str]:
+    """Return the names of the stores to predict."""
     names = [name for name in _STORES if (config.store(name) / "zarr.json").exists()]
     if config.survey is not None and "survey" not in names:
         raise MissingInputError(
@@ -202,7 +225,7 @@ def _tasks(
     names += config.predict.other_tests
     if not names:
         raise MissingInputError(f"{config.run_dir}: neither test.zarr nor survey.zarr is there; nothing to predict")
-    return [_task(config, name, digests, trained_on, device, rest) for name in names]
+    return names
 
 
 def _task(
@@ -253,24 +276,14 @@ def _join(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: Sta
         return
     path = config.catalogue(task.name)
     mark = task.folder / "catalogue.json"
-    names = trained_on.label_names
-    validated = (config.store("valid") / "zarr.json").exists()
-    if not validated:
+    if not (config.store("valid") / "zarr.json").exists():
         log.warning(
             "%s is not there: sigmas are as claimed, and nothing says which rows are unusual", config.store("valid")
         )
-    standards = Standards.of(config, len(names), validated=validated)
-    header = task.header | standards.header(names)
-    recipe = provenance.digest_recipe(
-        {
-            "task": task.recipe,
-            "calibration": standards.calibration.factor.tolist(),
-            "limits": repr((standards.limits.epistemic_share.tolist(), standards.limits.distance)),
-            "header": header,
-        }
-    )
-    there = path.exists() and path.with_suffix(".parquet").exists() and mark.exists()
-    if there and read_json(mark).get("recipe") == recipe:
+    standards = _standards(config, trained_on)
+    header = task.header | standards.header(trained_on.label_names)
+    recipe = _recipe_of_catalogue(config, task, standards, trained_on)
+    if _is_joined(config, task, recipe):
         log.info("%s: complete already, %d rows", path, len(task.store))
         return
     mark.unlink(missing_ok=True)  # from here on what lies there is between two recipes
@@ -291,11 +304,45 @@ def _join(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: Sta
     log.info("%s: %d rows, %d of them flagged", path, len(task.store), flagged)
 
 
+def _standards(config: ExperimentConfig, trained_on: TrainedOn) -> Standards:
+    validated = (config.store("valid") / "zarr.json").exists()
+    return Standards.of(config, len(trained_on.label_names), validated=validated)
+
+
+def _recipe_of_catalogue(config: ExperimentConfig, task: _Task, standards: Standards, trained_on: TrainedOn) -> str:
+    return provenance.digest_recipe(
+        {
+            "task": task.recipe,
+            "calibration": standards.calibration.factor.tolist(),
+            "limits": repr((standards.limits.epistemic_share.tolist(), standards.limits.distance)),
+            "header": task.header | standards.header(trained_on.label_names),
+        }
+    )
+
+
+def _is_kept(config: ExperimentConfig, task: _Task, trained_on: TrainedOn) -> bool:
+    """Return whether the calibration (of validation spectra) or the catalogue of a store is there and up to date."""
+    if task.name == "valid":
+        return _is_calibrated(config, task)
+    return _is_joined(config, task, _recipe_of_catalogue(config, task, _standards(config, trained_on), trained_on))
+
+
+def _is_joined(config: ExperimentConfig, task: _Task, recipe: str) -> bool:
+    path, mark = config.catalogue(task.name), task.folder / "catalogue.json"
+    there = path.exists() and path.with_suffix(".parquet").exists() and mark.exists()
+    return there and read_json(mark).get("recipe") == recipe
+
+
+def _is_calibrated(config: ExperimentConfig, task: _Task) -> bool:
+    mark, report = task.folder / "calibrated.json", predictions_dir(config) / "validation.json"
+    there = all(path.exists() for path in (calibration_file(config), limits_file(config), report, mark))
+    return there and read_json(mark).get("recipe") == task.recipe
+
+
 def _calibrate(config: ExperimentConfig, task: _Task, trained_on: TrainedOn, log: StageLog) -> None:
     """Find the factors that make sigma cover on the validation spectra, and what these say of the ensemble."""
     mark, report = task.folder / "calibrated.json", predictions_dir(config) / "validation.json"
-    there = all(path.exists() for path in (calibration_file(config), limits_file(config), report, mark))
-    if there and read_json(mark).get("recipe") == task.recipe:
+    if _is_calibrated(config, task):
         return
     mark.unlink(missing_ok=True)
     table = _whole(task)
