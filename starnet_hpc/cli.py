@@ -63,8 +63,15 @@ def _evaluate(config: ExperimentConfig, options: argparse.Namespace) -> object:
 
 
 def _run(config: ExperimentConfig, options: argparse.Namespace) -> object:
+    if (options.executor or config.ensemble.executor) == "slurm":
+        from starnet_hpc.launch.pipeline import submit_chain
+
+        submit_chain(config, wait=options.wait)
+        return None
     from starnet_hpc.launch.chain import run_chain
 
+    if options.wait:
+        raise ConfigError("--wait is for the executor `slurm`; others end when all is done")
     return run_chain(config, executor=options.executor)
 
 
@@ -76,7 +83,7 @@ _STAGES: dict[str, tuple[Run, str]] = {
     "observe": (_observe, "read observed spectra into survey.zarr"),
     "predict": (_predict, "predict labels with all members, alone or under mpiexec/srun"),
     "evaluate": (_evaluate, "tables, figures and report.html"),
-    "run": (_run, "all stages in order, skipping what is done"),
+    "run": (_run, "all stages in order, here or as Slurm jobs, skipping what is done"),
 }
 
 _WITH_WORKERS = {"ingest", "augment", "observe"}
@@ -190,6 +197,11 @@ def _add_stage_options(parser: argparse.ArgumentParser, stage: str) -> None:
         )
     if stage in {"ensemble", "run"}:
         parser.add_argument("--executor", choices=["debug", "local", "slurm"], help="default: ensemble.executor")
+    if stage == "run":
+        parser.add_argument("--wait", action="store_true", help="executor slurm: stay until all jobs have ended")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="executor slurm: print every script and command, submit nothing"
+        )
     parser.set_defaults(action=lambda options: _run_stage(stage, options))
 
 
@@ -197,6 +209,13 @@ def _run_stage(stage: str, options: argparse.Namespace) -> None:
     from starnet_hpc.launch.rundir import claim
 
     config = _agreed_config(options, load_run if stage == "evaluate" else load_config)
+    if stage == "run" and options.dry_run:
+        from starnet_hpc.launch.pipeline import show_chain
+
+        if (options.executor or config.ensemble.executor) != "slurm":
+            raise ConfigError("--dry-run is for the executor `slurm`; `starnet-hpc plan` tells what a run here takes")
+        show_chain(config)
+        return
     if stage in _WITH_WORKERS and config.augment.scheduler == "mpi":
         from starnet_hpc.parallel.mpi import roles
 

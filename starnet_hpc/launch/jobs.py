@@ -19,7 +19,7 @@ from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import ConfigError, LauncherError, StoreMismatchError
 from starnet_hpc.launch.memberjob import Complaint, MemberJob
 from starnet_hpc.launch.slurm import UNKNOWN, Queue, is_alive, states_of_jobs
-from starnet_hpc.launch.submissions import Submission, note, noted
+from starnet_hpc.launch.submissions import Submission, note, noted, noted_chain
 
 _LOG_LINES = 8
 _YEAR_MIN = 365 * 24 * 60
@@ -202,9 +202,16 @@ class SlurmJobs(Jobs):
         from starnet_hpc.train import member_digest
 
         before = {member: one for member, one in noted(self._folder).items() if member in members}
-        states = states_of_jobs() if before else {}
+        chain = {job.member: job.job for job in noted_chain(self._folder).values() if job.member in members}
+        states = states_of_jobs() if before or chain else {}
         if states is None:
             raise LauncherError("Slurm does not say which jobs there are (squeue fails): run the same command later")
+        for number, job in chain.items():
+            if job is not None and is_alive(job, states):
+                raise LauncherError(
+                    f"member {number} is in the Slurm job {job}, which `starnet-hpc run` has submitted: "
+                    f"`starnet-hpc status CONFIG` follows it, `scancel {job}` ends it"
+                )
         for member, one in before.items():
             if not is_alive(one.job, states):
                 continue

@@ -1,6 +1,7 @@
 """Finished units become a catalogue, or (those of validation spectra) the calibration of all others."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ from starnet_hpc.stores import read_json, write_json
 
 _BLOCK_ROWS = 1 << 16
 """So many rows of a catalogue are in memory at a time."""
+_CATALOGUE_MARK, _CALIBRATION_MARK = "catalogue.json", "calibrated.json"
+"""What was made of which predictions, beside these."""
 _CALIBRATION_FORMAT = 2
 """Raised when the same predictions would give other factors or limits."""
 
@@ -34,28 +37,14 @@ def join(config: ExperimentConfig, task: Task, trained_on: TrainedOn, log: Stage
     if task.name == "valid":
         _calibrate(config, task, trained_on, log)
         return
-    path = config.catalogue(task.name)
-    mark = task.folder / "catalogue.json"
-    names = trained_on.label_names
-    validated = (config.store("valid") / "zarr.json").exists()
-    if not validated:
+    path, mark, names = config.catalogue(task.name), task.folder / _CATALOGUE_MARK, trained_on.label_names
+    if not _is_validated(config):
         log.warning(
             "%s is not there: sigmas are as claimed, and nothing says which rows are unusual", config.store("valid")
         )
-    standards = Standards.of(config, len(names), validated=validated)
-    header, calibration = task.header | standards.header(names), standards.calibration
-    recipe = provenance.digest_recipe(
-        {
-            "task": task.recipe,
-            "calibration": [part.tolist() for part in (calibration.snr, calibration.factor, calibration.overall)],
-            "limits": repr(
-                (standards.limits.epistemic_share.tolist(), standards.limits.distance, standards.limits.usual)
-            ),
-            "header": header,
-        }
-    )
-    there = path.exists() and path.with_suffix(".parquet").exists() and mark.exists()
-    if there and read_json(mark).get("recipe") == recipe:
+    standards = Standards.of(config, len(names), validated=_is_validated(config))
+    header, recipe = task.header | standards.header(names), _recipe_of_catalogue(task, standards, names)
+    if _is_joined(config, task, recipe):
         log.info("%s: complete already, %d rows", path, len(task.store))
         return
     mark.unlink(missing_ok=True)  # from here on what lies there is between two recipes
@@ -85,13 +74,56 @@ def join(config: ExperimentConfig, task: Task, trained_on: TrainedOn, log: Stage
     log.info("%s: %d rows, %d of them flagged", path, len(task.store), flagged)
 
 
+def is_joined(config: ExperimentConfig, task: Task, trained_on: TrainedOn) -> bool:
+    """Return whether what `join` makes of a store's predictions is there, and of these members and settings."""
+    if task.name == "valid":
+        return _is_calibrated(config, task)
+    names = trained_on.label_names
+    standards = Standards.of(config, len(names), validated=_is_validated(config))
+    return _is_joined(config, task, _recipe_of_catalogue(task, standards, names))
+
+
+def _is_validated(config: ExperimentConfig) -> bool:
+    return (config.store("valid") / "zarr.json").exists()
+
+
+def _recipe_of_catalogue(task: Task, standards: Standards, label_names: Sequence[str]) -> str:
+    calibration, limits = standards.calibration, standards.limits
+    return provenance.digest_recipe(
+        {
+            "task": task.recipe,
+            "calibration": [part.tolist() for part in (calibration.snr, calibration.factor, calibration.overall)],
+            "limits": repr((limits.epistemic_share.tolist(), limits.distance, limits.usual)),
+            "header": task.header | standards.header(label_names),
+        }
+    )
+
+
+def _is_joined(config: ExperimentConfig, task: Task, recipe: str) -> bool:
+    path, mark = config.catalogue(task.name), task.folder / _CATALOGUE_MARK
+    there = path.exists() and path.with_suffix(".parquet").exists() and mark.exists()
+    return there and read_json(mark).get("recipe") == recipe
+
+
+def _is_calibrated(config: ExperimentConfig, task: Task) -> bool:
+    mark = task.folder / _CALIBRATION_MARK
+    made = calibration_file(config), limits_file(config), _report(config), mark
+    return all(path.exists() for path in made) and read_json(mark).get("recipe") == _recipe_of_calibration(task)
+
+
+def _recipe_of_calibration(task: Task) -> str:
+    return provenance.digest_recipe({"task": task.recipe, "format": _CALIBRATION_FORMAT})
+
+
+def _report(config: ExperimentConfig) -> Path:
+    return predictions_dir(config) / "validation.json"
+
+
 def _calibrate(config: ExperimentConfig, task: Task, trained_on: TrainedOn, log: StageLog) -> None:
     """Find the factors that make sigma cover on the validation spectra, and what these say of the ensemble."""
-    mark, report = task.folder / "calibrated.json", predictions_dir(config) / "validation.json"
-    there = all(path.exists() for path in (calibration_file(config), limits_file(config), report, mark))
-    recipe = provenance.digest_recipe({"task": task.recipe, "format": _CALIBRATION_FORMAT})
-    if there and read_json(mark).get("recipe") == recipe:
+    if _is_calibrated(config, task):
         return
+    mark = task.folder / _CALIBRATION_MARK
     mark.unlink(missing_ok=True)
     table = joined(list(_blocks(task)))
     ensemble, names = table.combined, trained_on.label_names
@@ -102,8 +134,8 @@ def _calibrate(config: ExperimentConfig, task: Task, trained_on: TrainedOn, log:
     write_calibration(calibration_file(config), found, names)
     write_limits(limits_file(config), limits, names)
     told = ensemble_report(table.members, ensemble, truth, template, trained_on)
-    write_json(report, {"members": task.header["MEMBERS"][0], **told})
-    write_json(mark, {"recipe": recipe})
+    write_json(_report(config), {"members": task.header["MEMBERS"][0], **told})
+    write_json(mark, {"recipe": _recipe_of_calibration(task)})
     log.info(
         "sigma times %s, from %d validation spectra",
         ", ".join(f"{_range(found, k)} ({name})" for k, name in enumerate(names)),

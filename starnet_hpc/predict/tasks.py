@@ -68,8 +68,16 @@ def wanted_tasks(
         MissingInputError: there is nothing to predict, or the survey's store is not there.
         StoreMismatchError: a store has other pixels than the members.
     """
-    if only is not None:
-        return [_task(config, only, digests, trained_on, device, rest, reconstruction)]
+    names = names_to_predict(config) if only is None else [only]
+    return [_task(config, name, digests, trained_on, device, rest, reconstruction) for name in names]
+
+
+def names_to_predict(config: ExperimentConfig) -> list[str]:
+    """Return the names of the stores that a run predicts.
+
+    Raises:
+        MissingInputError: there are none, or the survey's is not there.
+    """
     names = [name for name in _STORES if (config.store(name) / "zarr.json").exists()]
     if config.survey is not None and "survey" not in names:
         raise MissingInputError(
@@ -78,7 +86,7 @@ def wanted_tasks(
     names += config.predict.other_tests
     if not names:
         raise MissingInputError(f"{config.run_dir}: neither test.zarr nor survey.zarr is there; nothing to predict")
-    return [_task(config, name, digests, trained_on, device, rest, reconstruction) for name in names]
+    return names
 
 
 def _task(
