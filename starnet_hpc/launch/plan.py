@@ -1,10 +1,9 @@
 """Plan: what a configuration will write and take, before anything is started or written."""
 
-import math
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ from starnet_hpc import parallel
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import StorageFullError
 from starnet_hpc.ingest import listed
+from starnet_hpc.labels import training_labels
+from starnet_hpc.launch.planlearning import PlannedLearning, plan_learning, rows_of_table, warnings
 from starnet_hpc.launch.rehearsal import Expected, Trial, rehearse_augment, rehearse_ingest, rehearse_observe
 from starnet_hpc.launch.rundir import refuse_other
 from starnet_hpc.launch.words import as_json, bytes_in_words, time_in_words, wide_console
@@ -24,6 +25,10 @@ from starnet_hpc.stores import Store, StoreState, footprint, open_store, state_o
 _SPLITS = ("train", "valid", "test")
 _HOUR_S = 3600.0
 _NOT_COUNTED = "not counted: weights and checkpoints of the members, predictions, catalogues and the report"
+_ON_CORES = (
+    "ensemble, predict: measured on a core of this machine, which has no GPU, and shared evenly by all cores of all "
+    "processes; predict without reading, velocities first and reconstructions"
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class Plan:
 
     stores: list[PlannedStore] = field(default_factory=list)
     stages: list[PlannedStage] = field(default_factory=list)
+    learning: list[PlannedLearning] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     """What a reader should know of the numbers."""
 
@@ -110,10 +116,13 @@ def plan(config: ExperimentConfig, *, json: bool = False) -> None:
     disk = disk_of(config.run_dir)
     needed = found.bytes_needed + disk.block * found.inodes_needed
     problem = _does_not_fit(disk, needed, found.inodes_needed)
+    walls = {stage.name: stage.wall_s for stage in found.stages if stage.wall_s is not None}
+    walls |= {one.name: one.wall_s for one in found.learning}
+    warned = warnings(config, needed, found.inodes_needed, walls)
     if json:
-        sys.stdout.write(as_json(_plain(found, disk, needed, problem)))
+        sys.stdout.write(as_json({**_plain(found, disk, needed, problem), "warnings": warned}))
     else:
-        _print(config, found, disk, needed)
+        _print(found, disk, needed, warned)
     if problem:
         raise StorageFullError(f"{config.run_dir}: {problem}; free some, or choose another run_dir or fewer spectra")
 
@@ -126,6 +135,7 @@ def make_plan(config: ExperimentConfig, scratch: Path) -> Plan:
         _plan_survey(config, states["survey"], scratch, found)
     if all(states[name].state == "complete" for name in ("grid", *_SPLITS)):
         found.stores += [_there(config, name, states[name]) for name in ("grid", *_SPLITS)]
+        _add_learning(config, found, open_store(config.store("train"), made_by="augment").label_names)
         return found
     grid = _plan_grid(config, states["grid"], scratch, found)
     tried = config
@@ -138,7 +148,15 @@ def make_plan(config: ExperimentConfig, scratch: Path) -> Plan:
     found.stores += [_planned(config, name, expected[name], states[name]) for name in _SPLITS]
     rows = sum(store.rows - store.rows_there for store in found.stores if store.name in _SPLITS)
     _add_stage(config, found, "augment", rows, "spectra", trial)
+    _add_learning(config, found, training_labels(grid.label_names))
     return found
+
+
+def _add_learning(config: ExperimentConfig, found: Plan, label_names: Sequence[str]) -> None:
+    labels = len(config.train.labels or label_names)
+    found.learning += plan_learning(config, labels, {store.name: store.rows for store in found.stores})
+    if any(one.core_hours is not None for one in found.learning):
+        found.told.append(_ON_CORES)
 
 
 def disk_of(run_dir: Path) -> Disk:
@@ -212,6 +230,7 @@ def _plain(found: Plan, disk: Disk, needed: int, problem: str) -> dict[str, Any]
     return {
         "stores": {store.name: _without_name(store) for store in found.stores},
         "stages": {stage.name: _without_name(stage) for stage in found.stages},
+        "learning": {one.name: _without_name(one) for one in found.learning},
         "disk": {
             "folder": str(disk.folder),
             "bytes_needed": needed,
@@ -224,16 +243,18 @@ def _plain(found: Plan, disk: Disk, needed: int, problem: str) -> dict[str, Any]
     }
 
 
-def _without_name(one: PlannedStore | PlannedStage) -> dict[str, Any]:
+def _without_name(one: PlannedStore | PlannedStage | PlannedLearning) -> dict[str, Any]:
     return {name: value for name, value in asdict(one).items() if name != "name"}
 
 
-def _print(config: ExperimentConfig, found: Plan, disk: Disk, needed: int) -> None:
+def _print(found: Plan, disk: Disk, needed: int, warned: Sequence[str]) -> None:
     console = wide_console()
     console.print(_stores_table(found))
     free = bytes_in_words(disk.free)
     console.print(escape(f"{bytes_in_words(needed)} to write, {free} free on {disk.folder} (a quota may be less)\n"))
-    console.print(_stages_table(config, found))
+    console.print(_stages_table(found))
+    for line in warned:
+        console.print(escape(f"warning: {line}"), style="yellow")
     for line in (*found.told, _NOT_COUNTED):
         console.print(escape(line), style="dim")
 
@@ -254,11 +275,11 @@ def _stores_table(found: Plan) -> Table:
     return table
 
 
-def _stages_table(config: ExperimentConfig, found: Plan) -> Table:
+def _stages_table(found: Plan) -> Table:
     table = Table(box=None, pad_edge=False)
     for title in ("stage", "to do", "core-hours", "workers", "time"):
         table.add_column(title, justify="left" if title == "stage" else "right", overflow="fold")
-    for row in (*_rows_of_stages(found), *_rows_of_later_stages(config, found)):
+    for row in (*_rows_of_stages(found), *rows_of_table(found.learning)):
         table.add_row(*row)
     return table
 
@@ -268,15 +289,3 @@ def _rows_of_stages(found: Plan) -> Iterator[tuple[str, ...]]:
         workers = "?" if stage.workers is None else str(stage.workers)
         wall = "?" if stage.wall_s is None else time_in_words(stage.wall_s)
         yield stage.name, f"{stage.items:,} {stage.unit}", f"{stage.core_hours:.2g}", workers, wall
-
-
-def _rows_of_later_stages(config: ExperimentConfig, found: Plan) -> Iterator[tuple[str, ...]]:
-    """Yield what is known of stages whose times nobody has measured here."""
-    rows = {store.name: store.rows for store in found.stores}
-    steps = rows["train"] // config.train.batch_size * config.train.epochs
-    processes = config.train.nodes * config.train.gpus_per_node
-    yield "ensemble", f"{config.ensemble.members} members x {steps:,} steps", "?", f"{processes} a member", "?"
-    units = sum(
-        math.ceil(rows[name] / config.predict.shard_rows) for name in rows if name in {"valid", "test", "survey"}
-    )
-    yield "predict", f"{units:,} units", "?", f"{config.cluster.predict_ranks} ranks", "?"

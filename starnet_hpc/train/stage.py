@@ -192,8 +192,8 @@ def _publish(
         train_store,
         valid_store,
         trained_on,
-        _new_network(config, trained_on),
-        _mask(config, member, ranks),
+        new_network(config, trained_on.pixels, len(trained_on.label_names)),
+        pixel_mask(config, member, ranks),
         ranks,
         config.train.batch_size,
         log,
@@ -220,7 +220,7 @@ def _trainer(
         )
     steps = steps_per_epoch(train_store, ranks.world, config.train.batch_size // ranks.world)
     torch.manual_seed(_seed(config, member, "init"))
-    network = _new_network(config, trained_on)
+    network = new_network(config, trained_on.pixels, len(trained_on.label_names))
     if config.train.init_from is None or goes_on:
         freeze_named(network, config.train.freeze)
     else:
@@ -233,20 +233,20 @@ def _trainer(
         rank_data(store, trained_on.scale, own, config.train, ranks.device, room, log)
         for store, own in ((train_store, shards), (valid_store, valid_shards))
     )
-    mask = _mask(config, member, ranks)
+    mask = pixel_mask(config, member, ranks)
     trainer = Trainer(network, config.train, ranks, (data, valid), mask, seed=config.seed, member=member, steps=steps)
     return trainer, trained_on
 
 
-def _new_network(config: ExperimentConfig, trained_on: TrainedOn) -> Network:
+def new_network(config: ExperimentConfig, pixels: int, labels: int) -> Network:
+    """Return a network of an experiment, with weights drawn from torch's random state."""
     selection = _selection(config)
     given, ignored = (None if one is None else torch.from_numpy(one) for one in (selection.given, selection.ignored))
-    return build_network(
-        selection.network, trained_on.pixels, len(trained_on.label_names), given=given, ignored=ignored
-    )
+    return build_network(selection.network, pixels, labels, given=given, ignored=ignored)
 
 
-def _mask(config: ExperimentConfig, member: int, ranks: Ranks) -> PixelMask:
+def pixel_mask(config: ExperimentConfig, member: int, ranks: Ranks) -> PixelMask:
+    """Return what zeroes pixels of a member's spectra on a rank's device."""
     tellurics = torch.from_numpy(load_instrument(config.instrument).tellurics()).to(ranks.device)
     return PixelMask(config.seed, member, tellurics, config.augment.zero_fraction_max)
 

@@ -1,6 +1,7 @@
 """What a run will write and take, told before anything is written."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import yaml
 from starnet_hpc import parallel
 from starnet_hpc.augment import augment
 from starnet_hpc.cli import main
-from starnet_hpc.config import ExperimentConfig, load_config
+from starnet_hpc.config import ClusterConfig, ExperimentConfig, load_config
 from starnet_hpc.grids import TemplateSpectrum, write_intrigoss
 from starnet_hpc.ingest import ingest
 from starnet_hpc.launch import plan
+from starnet_hpc.launch.planlearning import warnings
 from starnet_hpc.launch.rundir import claim
 from starnet_hpc.launch.words import bytes_in_words, time_in_words
 from starnet_hpc.observe import observe
@@ -237,3 +239,61 @@ def test_bytes_have_three_digits(count: float, words: str) -> None:
 )
 def test_times_are_told_as_people_do(seconds: float, words: str) -> None:
     assert time_in_words(seconds) == words
+
+
+# --- training and prediction ------------------------------------------------------------------------------------------
+
+
+def test_training_and_prediction_are_measured_and_what_is_trained_is_left_out(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "available_cores", lambda: 2)
+    options = ("--set", "survey=null", "--set", "ensemble.members=3", "--set", "train.epochs=5")
+    options += ("--set", "train.batch_size=10", "--set", "ensemble.parallel=2")
+    found = told(config, capsys, *options)["learning"]
+    training, prediction = found["ensemble"], found["predict"]
+    # 30 steps an epoch, and four batches of validation spectra at a third of a step each.
+    assert training["items"] == 3 * 5 * (30 + 2)
+    assert prediction["items"] == 40 + 50
+    assert training["core_hours"] * 3600 == pytest.approx(training["items"] * training["seconds"])
+    # Two at a time: two rounds, in the second of which a core has nothing to do.
+    assert training["wall_s"] == pytest.approx(2 * training["items"] / 3 * training["seconds"])
+    assert prediction["seconds"] > 0
+    run = load_config(config, options[1::2])
+    claim(run)
+    for member in range(3):
+        run.member_dir(member).mkdir(parents=True)
+        (run.member_dir(member) / "best.pt").touch()
+    assert set(told(config, capsys, *options)["learning"]) == {"predict"}
+
+
+@pytest.mark.parametrize(
+    ("cluster", "warning"),
+    [
+        ({"scratch": "/elsewhere"}, "run_dir .* is not below /elsewhere"),
+        ({"quota_gb": 1e-6}, r"are to be written, but cluster\.quota_gb is 1e-06"),
+        ({"quota_files": 3}, r"files and folders are to be made, but cluster\.quota_files is 3"),
+    ],
+)
+def test_what_a_cluster_has_no_room_for_is_warned_of(
+    config: Path, tmp_path: Path, cluster: dict[str, object], warning: str
+) -> None:
+    checked = load_config(config)
+    asked = checked.model_copy(update={"cluster": ClusterConfig.model_validate(cluster)})
+    assert warnings(checked, 10**6, 40, {}) == []
+    (told_of,) = warnings(asked, 10**6, 40, {})
+    assert re.search(warning, told_of)
+
+
+def test_jobs_that_will_not_end_in_their_time_or_their_memory_are_warned_of(config: Path) -> None:
+    data = yaml.safe_load(config.read_text()) | {
+        "ensemble": {"executor": "slurm"},
+        "train": {"residency": "host"},
+        "cluster": {"time": 30, "mem_gb": 1, "predict": {"time": 300}},
+    }
+    asked = ExperimentConfig.model_validate(data)
+    walls = {"ingest": 1000.0, "augment": 1000.0, "ensemble": 1700.0, "predict": 7200.0}
+    time_of_stores, memory = warnings(asked, 0, 0, walls)
+    assert "prepare: some 33 min" in time_of_stores
+    assert "ends after 30 minutes" in time_of_stores
+    assert re.search(r"need some 3 GB a node, but cluster\.mem_gb is 1", memory)
