@@ -1,4 +1,4 @@
-"""Status: how far a run is, from its files alone, also while jobs write them on other machines."""
+"""Status: how far a run is, from its files, also while jobs write them elsewhere; and what Slurm says of these jobs."""
 
 import csv
 import math
@@ -18,6 +18,7 @@ from rich.table import Table
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import MissingInputError
 from starnet_hpc.launch.submissions import Submission, noted
+from starnet_hpc.launch.waiting import chain_lines, print_lines
 from starnet_hpc.launch.words import as_json, time_in_words, wide_console
 from starnet_hpc.stores import StoreState, state_of
 
@@ -52,7 +53,7 @@ class Part:
 
 
 def status(config: ExperimentConfig, *, json: bool = False) -> None:
-    """Print how far the stores, members and predictions of a run are.
+    """Print how far the stores, members and predictions of a run are, and the jobs that `run` has submitted.
 
     Nothing is written or locked; what is half-written counts as not there yet.
 
@@ -70,6 +71,7 @@ def status(config: ExperimentConfig, *, json: bool = False) -> None:
     if config.survey is None and stores["survey"].state == "absent":
         del stores["survey"]
     jobs = noted(config.run_dir / "jobs")
+    chain = chain_lines(config, patient=False)
     parts = {
         "stores": list(_stores(stores, now)),
         "members": [_member(config, member, jobs.get(member), now) for member in range(config.ensemble.members)],
@@ -78,9 +80,11 @@ def status(config: ExperimentConfig, *, json: bool = False) -> None:
     }
     if json:
         plain = {kind: {part.name: _plain(part) for part in found} for kind, found in parts.items()}
-        sys.stdout.write(as_json({"run_dir": str(config.run_dir), "time": now, **plain}))
+        told = {line.key: {name: value for name, value in asdict(line).items() if name != "key"} for line in chain}
+        sys.stdout.write(as_json({"run_dir": str(config.run_dir), "time": now, **plain, "jobs": told}))
     else:
         _print(config, [part for found in parts.values() for part in found])
+        print_lines(chain)
 
 
 def _stores(states: dict[str, StoreState], now: float) -> Iterator[Part]:

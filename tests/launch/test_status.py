@@ -15,12 +15,15 @@ from starnet_hpc.augment import augment
 from starnet_hpc.augment.draws import SPLITS
 from starnet_hpc.cli import main
 from starnet_hpc.config import ExperimentConfig
-from starnet_hpc.launch.submissions import Submission, note
+from starnet_hpc.launch.submissions import ChainJob, Submission, note, note_chain
 from starnet_hpc.stores import Layout
 from starnet_hpc.stores.markers import marker_path
 from tests.augment.cases import experiment, write_grid
+from tests.launch.fakeslurm import FakeSlurm, fake
 from tests.stores.cases import build
 from tests.support import start, wait_until
+
+__all__ = ["fake"]  # a fixture
 
 LAYOUT = Layout(rows=50, pixels=40, shard_rows=16)  # four shards, the last of two rows
 
@@ -228,3 +231,41 @@ def test_a_finished_run_is_complete(ready: ExperimentConfig, capsys: pytest.Capt
     assert {part["state"] for part in found.values()} == {"complete"}
     assert all(part["left_s"] is None for part in found.values())
     assert found["train.zarr"]["rows"] == 96
+
+
+def chain(config: ExperimentConfig) -> None:
+    """Note two jobs of the chain, the second waiting for the first."""
+    folder = config.run_dir / "jobs"
+    folder.mkdir()
+    log = folder / "predict.log"
+    log.write_text("predict: error: members/01/best.pt is not there\n")
+    common = {"member": None, "token": "t", "recipe": "r", "submitted": "2026-11-25"}
+    first = ChainJob(stage="predict", job="7", after=(), log=str(log), **common)
+    note_chain(folder, first, ChainJob(stage="evaluate", job="8", after=("7",), log=str(log), **common))
+
+
+def test_jobs_of_the_chain_are_told_with_why_they_wait_or_failed(
+    ready: ExperimentConfig, capsys: pytest.CaptureFixture[str], fake: FakeSlurm
+) -> None:
+    chain(ready)
+    (fake.folder / "queue").write_text("7|RUNNING|None|node3|t\n8|PENDING|Dependency||t\n")
+    jobs = told(ready, capsys)["jobs"]
+    assert (jobs["predict"]["state"], jobs["predict"]["nodes"]) == ("RUNNING", "node3")
+    assert jobs["evaluate"]["note"] == "waits for predict"
+    fake.says("7", "FAILED")
+    fake.says("8", "CANCELLED")
+    jobs = told(ready, capsys)["jobs"]
+    assert "members/01/best.pt is not there" in jobs["predict"]["note"]
+    assert "cannot begin, because predict (job 7) ended FAILED" in jobs["evaluate"]["note"]
+    assert main(["status", str(ready.run_dir / "config.yaml")]) == 0
+    assert "ended FAILED" in " ".join(capsys.readouterr().out.split())
+
+
+def test_without_slurm_the_files_are_told_all_the_same(
+    ready: ExperimentConfig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain(ready)
+    monkeypatch.setenv("PATH", str(ready.run_dir))
+    found = told(ready, capsys)
+    assert found["stores"]["grid.zarr"]["state"] == "complete"
+    assert found["jobs"]["predict"]["state"] == "?"
