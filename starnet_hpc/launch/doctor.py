@@ -1,5 +1,6 @@
 """Doctor: what works on this machine, and what to do about the rest."""
 
+import fcntl
 import os
 import platform
 import shutil
@@ -22,8 +23,10 @@ from starnet_hpc.launch.chain import find_mpiexec
 
 _SLOW_S = 60
 _MPI_PROBE = (
-    "from mpi4py import MPI; print(MPI.COMM_WORLD.Get_size(), MPI.Get_library_version().split(chr(10))[0][:60])"
+    "from mpi4py import MPI; comm = MPI.COMM_WORLD; "
+    "comm.Get_rank() or print(comm.Get_size(), MPI.Get_library_version().split(chr(10))[0][:60])"
 )
+"""Only the first rank speaks: the words of two would run into each other now and then."""
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "red"}
 _MB = 1 << 20
 
@@ -82,7 +85,10 @@ def check_gpu() -> Finding:
     if torch.cuda.is_available():
         names = {torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())}
         nccl = ".".join(map(str, torch.cuda.nccl.version()))  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        return Finding("GPU", "ok", f"{torch.cuda.device_count()} x {', '.join(sorted(names))}, NCCL {nccl}")
+        cuda = torch.version.cuda
+        return Finding(
+            "GPU", "ok", f"{torch.cuda.device_count()} x {', '.join(sorted(names))}, CUDA {cuda}, NCCL {nccl}"
+        )
     if shutil.which("nvidia-smi"):
         return Finding(
             "GPU",
@@ -146,10 +152,10 @@ def check_slurm() -> Finding:
         return Finding(
             "Slurm",
             "warn",
-            f"{version}, sacct does not answer",
+            f"{version}, sacct does not answer; srun --mpi: {_mpi_flavours()}",
             "ask the cluster's staff for accounting; without it, the end of a job is noticed late",
         )
-    return Finding("Slurm", "ok", version)
+    return Finding("Slurm", "ok", f"{version}, accounting; srun --mpi: {_mpi_flavours()}")
 
 
 def check_files() -> Finding:
@@ -162,6 +168,7 @@ def check_files() -> Finding:
             second.write_bytes(b"old")
             first.replace(second)
             renamed = second.read_bytes() == b"new"
+            locks = _can_lock(second)
     except OSError as error:
         return Finding(
             "files", "warn", f"{here}: {error.strerror}", "start where you may write, or give run_dir elsewhere"
@@ -173,12 +180,35 @@ def check_files() -> Finding:
         return Finding(
             "files", "fail", f"{here}: a rename did not replace its target", "put run_dir on another file system"
         )
+    if not locks:
+        return Finding(
+            "files", "warn", f"{text}, no locks of files", "start only one command at a time for a run directory here"
+        )
     if free < 10 or 0 < inodes < 10_000:
         return Finding("files", "warn", text, "put run_dir where there is more: 100,000 UVES spectra need 8 GB")
     return Finding("files", "ok", text)
 
 
 CHECKS: tuple[Callable[[], Finding], ...] = (check_python, check_cores, check_gpu, check_mpi, check_slurm, check_files)
+
+
+def _can_lock(path: Path) -> bool:
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
+
+
+def _mpi_flavours() -> str:
+    """Return the values that `srun --mpi` can have here (`cluster.mpi`)."""
+    try:
+        done = subprocess.run(["srun", "--mpi=list"], capture_output=True, text=True, timeout=_SLOW_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "not known"
+    names = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line[:1].isspace()]
+    return ", ".join(names) or "not known"
 
 
 def _said(command: list[str]) -> str | None:

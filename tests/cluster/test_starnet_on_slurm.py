@@ -28,7 +28,7 @@ def test_members_train_over_two_nodes_as_one_array(trained: ExperimentConfig) ->
     assert not support.same_weights(best(trained, 0), best(trained, 1))
 
 
-def test_ranks_on_two_nodes_write_the_catalogue_that_one_process_writes(
+def test_the_script_for_ranks_on_two_nodes_writes_the_catalogue_that_one_process_writes(
     slurm: Slurm, trained: ExperimentConfig, tmp_path: Path
 ) -> None:
     support.write_store(trained, "test", 80, key=3, shard_rows=16)
@@ -36,9 +36,10 @@ def test_ranks_on_two_nodes_write_the_catalogue_that_one_process_writes(
     shutil.copytree(trained.run_dir, alone.run_dir, ignore=shutil.ignore_patterns("jobs", "logs"))
     claim(alone)
     predict(alone)
-    command = ("python", "-m", "starnet_hpc.predict", str(trained.run_dir / "config.yaml"))
-    done = slurm.run("srun", "--mpi=pmi2", "-N2", "-n4", "--ntasks-per-node=2", *command)
-    assert "4 ranks" in done.stderr
+    log = tmp_path / "job.log"
+    command = ("sbatch", "--wait", f"--output={log}", support.REPOSITORY / "slurm" / "predict.sbatch")
+    slurm.run(*command, trained.run_dir / "config.yaml")
+    assert "4 ranks" in log.read_text()
     for name in ("test_catalogue.fits", "test_catalogue.parquet"):
         assert (trained.run_dir / name).read_bytes() == (alone.run_dir / name).read_bytes()
 

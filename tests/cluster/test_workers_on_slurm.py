@@ -110,19 +110,3 @@ def test_jobs_that_bring_no_worker_are_explained(
     with pytest.raises(LauncherError, match=message):
         list(each(square, range(2), run_dir=tmp_path / "run", cluster=cluster, scheduler="slurm", workers=2))
     assert no_job_is_left(slurm)
-
-
-def test_ranks_that_srun_starts_on_two_nodes_write_what_one_process_writes(
-    slurm: Slurm, ready: ExperimentConfig
-) -> None:
-    alone = experiment(ready.run_dir.parent / "alone")
-    shutil.copytree(ready.run_dir, alone.run_dir)
-    augment(alone)
-    stage = ("python", "-m", "starnet_hpc.augment", str(ready.run_dir / "config.yaml"))
-    overrides = ("--set", "augment.scheduler=mpi", "--set", "cluster.interface=null")
-    # With UCX, MPICH 5.0.2 fills the unused part of its addresses with whatever malloc gives. From a process that has
-    # imported a lot that cannot be packed, and the longer messages are cut in two by the PMI-2 of Slurm 22.05.
-    export = "--export=ALL,MPIR_CVAR_CH4_NETMOD=ofi"
-    done = slurm.run("srun", export, "--mpi=pmi2", "-N2", "-n4", "--ntasks-per-node=2", *stage, *overrides)
-    assert done.stderr.count("train.zarr: 96 spectra") == 1
-    assert same_stores(ready, alone)
