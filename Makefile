@@ -20,7 +20,7 @@ quickstart: $(VENV)/.installed-run ## install what a run needs into .venv, then 
 
 # Two at a time, files whole: those on Slurm mostly wait. One process, for a debugger: make test JOBS=0 ARGS=...
 test: $(VENV)/.installed-dev ## run all tests (some: make test ARGS="tests/kernels -k rotation")
-	$(BIN)/python -m pytest -ra --durations=15 -n $(JOBS) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -ra --durations=15 -n $(JOBS) --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.installed-dev ## style, types, architecture
 	$(BIN)/ruff check

@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,12 +32,20 @@ def shared(pytestconfig: pytest.Config) -> Path:
     return folder
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, where they share what its fixtures made, and all of Slurm's in one."""
-    for item in items:
-        group = CLUSTER if item.get_closest_marker(CLUSTER) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deal whole files to the processes, which share what a file's fixtures made; all tests on Slurm are one file.
+
+    Not `--dist loadgroup`: with pytest 9 the groups that xdist 3.8 adds to the names of tests are not seen.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return CLUSTER if file.startswith(f"tests/{CLUSTER}/") else file
+
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
