@@ -12,8 +12,9 @@ from starnet_hpc.config.cluster import StageResources
 STAGES = ("prepare", "members", "predict", "evaluate")
 """Jobs of the chain, in the order in which each waits for the one before."""
 
-_LOST = "134|135|137|139"
-"""Exit codes of processes that were killed or have crashed (SIGABRT, SIGBUS, SIGKILL, SIGSEGV), not by `scancel`."""
+_LOST = "134|135|137|139|143"
+"""Exit codes of processes that were killed or have crashed (SIGABRT, SIGBUS, SIGKILL, SIGSEGV); SIGTERM is what srun
+sends to the other ranks of one that is lost, and theirs is the larger code."""
 
 _GOES_ON = """\
 # Before the time limit Slurm sends USR1 to this shell: the job is queued again, and goes on with what is not done yet.
@@ -25,10 +26,13 @@ wait $work || code=$?
 while kill -0 $work 2>/dev/null; do code=0; wait $work || code=$?; done
 """
 _LIVES = """\
-# A process that was killed or has crashed is worth another try; what fails with a message would fail again.
+# A process that was killed or has crashed is worth another try, unless the whole job is being ended (`scancel`); what
+# fails with a message would fail again.
 case $code in {lost})
-    echo . >> {tries}
-    if (($(wc -l < {tries}) <= {retries})); then scontrol requeue "$SLURM_JOB_ID"; fi ;;
+    if scontrol show job "$SLURM_JOB_ID" | grep -q JobState=RUNNING; then
+        echo . >> {tries}
+        if (($(wc -l < {tries}) <= {retries})); then scontrol requeue "$SLURM_JOB_ID"; fi
+    fi ;;
 esac
 exit $code
 """

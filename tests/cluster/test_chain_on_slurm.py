@@ -57,8 +57,12 @@ def undisturbed(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Exper
     config = experiment(slurm, folder / "run", folder / "grid")
     # From that folder, so that the jobs' logs are left there.
     command = ("bash", "-c", 'cd "$0" && bash "$1" "$2" 2', folder, support.REPOSITORY / "slurm" / "pipeline.sh")
-    slurm.run(*command, config.run_dir / "config.yaml")
-    support.wait_until(lambda: queue_is_empty(slurm), "the end of the chain", limit_s=PATIENCE_S)
+    last = slurm.run(*command, config.run_dir / "config.yaml").stdout.split()[-1]
+
+    def ended() -> bool:
+        return last not in slurm.run("squeue", "--noheader", "--format=%A").stdout.split()
+
+    support.wait_until(ended, "the end of the chain", limit_s=2 * PATIENCE_S)
     return config
 
 

@@ -167,27 +167,35 @@ def test_scripts_are_ones_that_bash_can_read(tmp_path: Path, stage: str, nodes: 
 
 
 @pytest.mark.parametrize(
-    ("ends", "tries", "code", "requeued"),
+    ("ends", "state", "tries", "code", "requeued"),
     [
-        ("exit 0", 0, 0, 0),
-        ("exit 1", 0, 1, 0),
-        ("kill -9 $$", 0, 137, 1),
-        ("kill -9 $$", 2, 137, 0),
-        ("kill $$", 0, 143, 0),
+        ("exit 0", "RUNNING", 0, 0, 0),
+        ("exit 1", "RUNNING", 0, 1, 0),
+        ("kill -9 $$", "RUNNING", 0, 137, 1),
+        ("kill $$", "RUNNING", 0, 143, 1),  # what srun says when one of several ranks was killed
+        ("kill -9 $$", "RUNNING", 2, 137, 0),
+        ("kill $$", "COMPLETING", 0, 143, 0),
     ],
-    ids=["done", "failed with a message", "killed", "killed for the third time", "cancelled"],
+    ids=["done", "failed with a message", "killed", "a rank was killed", "killed for the third time", "cancelled"],
 )
 def test_a_job_is_queued_again_only_if_it_has_lost_a_process(
-    fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str, tries: int, code: int, requeued: int
+    fake: FakeSlurm,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ends: str,
+    state: str,
+    tries: int,
+    code: int,
+    requeued: int,
 ) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "12")
-    fake.program("scontrol", f'echo "$@" >> {fake.folder}/requeued')
+    note = f'echo "$@" >> {fake.folder}/requeued'
+    fake.program("scontrol", f'if [ "$1" = show ]; then echo "   JobState={state} Reason=None"; else {note}; fi')
     config = chain(tmp_path)
     (config.run_dir / "jobs").mkdir(parents=True)
     (config.run_dir / "jobs" / "lost-12").write_text(".\n" * tries)
-    python = fake.folder / "python"
     fake.program("python", ends)
-    monkeypatch.setattr("sys.executable", str(python))
+    monkeypatch.setattr("sys.executable", str(fake.folder / "python"))
     text = script_for(config, "evaluate", tmp_path / "c.yaml").text
     done = subprocess.run(["bash"], input=text, text=True, check=False, capture_output=True)
     assert done.returncode == code, done.stderr
