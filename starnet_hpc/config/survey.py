@@ -87,6 +87,9 @@ class EvaluateConfig(Section):
     survey's figures. The paper's (section 5): teff 65 K, logg 0.80, feh 0.50, vsini 3 km/s, vrad 5 km/s."""
     trusted: dict[str, Interval] = Field(default_factory=dict)
     """Ranges of labels outside which benchmark stars are not compared; by default the trained ranges."""
+    benchmark_labels: dict[Annotated[str, Field(min_length=1)], UserPath] = Field(default_factory=dict)
+    """Name and file (CSV: `id` or `star`, labels, `e_` labels) of other published labels of the benchmark stars, to
+    compare with as with those of the manifest."""
     compare_grids: dict[Annotated[str, Field(min_length=1)], UserPath] = Field(default_factory=dict)
     """Name and `grid.zarr` of other synthetic grids, ingested with this instrument, to compare with this run's."""
     example_spectra: Annotated[int, Field(ge=0, le=20)] = 4

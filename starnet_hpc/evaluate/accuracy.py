@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from starnet_hpc.evaluate import calibration, coverage, distributions, nuisances, residuals, words
+from starnet_hpc.evaluate import calibration, coverage, distributions, histograms, nuisances, residuals, words
 from starnet_hpc.evaluate.residuals import COUNT, FAILED, GOAL_PERCENT, LABEL, UNIT
 from starnet_hpc.evaluate.sample import ALL, Sample, SnrBin
 from starnet_hpc.evaluate.tables import Column, Row, Table, Value, table
@@ -30,6 +30,7 @@ class Accuracy:
     pit: Table
     scores: Table
     nuisances: Table
+    histogram: Table
 
 
 def assess(
@@ -77,6 +78,7 @@ def assess(
         calibration.pit(f"{prefix}_pit", f"Where truths lie in what was predicted for them, {what}", sample, bins),
         calibration.scores(f"{prefix}_scores", f"Sharpness and scores of the predictions, {what}", sample, bins),
         nuisances.residuals(f"{prefix}_nuisances", f"Residuals against nuisances, {what}", sample),
+        histograms.residuals(f"{prefix}_residual_histogram", f"Distribution of the residuals of {what}", sample),
     )
 
 

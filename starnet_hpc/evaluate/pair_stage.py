@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from starnet_hpc.config import ExperimentConfig
-from starnet_hpc.evaluate import coverage, doubts, page, pair_tables, provenance_listing
+from starnet_hpc.evaluate import coverage, doubts, page, pair_bias, pair_tables, provenance_listing
 from starnet_hpc.evaluate.document import Block, Grid, Picture, Section, Text
 from starnet_hpc.evaluate.figures import accuracy as accuracy_figures
 from starnet_hpc.evaluate.figures import pairs as figures
@@ -66,7 +66,7 @@ def compare_runs(first: ExperimentConfig, second: ExperimentConfig) -> Path:
 
 def _accuracy(pair: Pair, compared: Table) -> Section:
     note = _RATIOS.format(first=pair.names[0], second=pair.names[1], how=_PAIRED if pair.same_spectra else _APART)
-    blocks = (Picture(compared, figures.ratios, note), Grid(compared, note))
+    blocks = (Picture(compared, figures.ratios, note), Grid(compared, note), pair_bias.picture(pair))
     return Section("accuracy", "Accuracy and sigma", blocks)
 
 

@@ -90,7 +90,7 @@ def along_label(
     rows: list[Row] = []
     for label in sample.labels:
         for snr, chosen in groups_by_snr(sample.snr, bins):
-            for low, high, inside in _steps(sample.truth[label], *ranges[label], steps):
+            for low, high, inside in label_steps(sample.truth[label], *ranges[label], steps):
                 row: dict[str, Value] = {
                     "label": label,
                     "unit": words.unit(label),
@@ -176,7 +176,7 @@ def _typical(sample: Sample, label: str, inside: NDArray[np.bool_], *, bias: boo
     return row
 
 
-def _steps(
+def label_steps(
     truth: NDArray[np.float64], low: float, high: float, steps: int
 ) -> Iterator[tuple[float, float, NDArray[np.bool_]]]:
     """Yield ends and rows [n] of equal bins of a true label; truths outside the range are in the outermost bins."""

@@ -1,5 +1,6 @@
 """The chapters of the report."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -21,6 +22,7 @@ from starnet_hpc.evaluate.figures import accuracy as accuracy_figures
 from starnet_hpc.evaluate.figures import benchmarks as benchmark_figures
 from starnet_hpc.evaluate.figures import calibration as calibration_figures
 from starnet_hpc.evaluate.figures import continuum as continuum_figures
+from starnet_hpc.evaluate.figures import histograms as histogram_figures
 from starnet_hpc.evaluate.figures import training as training_figures
 from starnet_hpc.evaluate.inputs import Inputs, Survey, Test
 from starnet_hpc.evaluate.sample import snr_bins
@@ -88,8 +90,8 @@ def survey_section(inputs: Inputs, survey: Survey, compared: Accuracy | None, cu
     return Section("survey", "Survey", tuple(blocks))
 
 
-def benchmark_section(stars: Table, groups: Table) -> Section:
-    """Return the chapter on benchmark stars."""
+def benchmark_section(stars: Table, groups: Table, others: Sequence[Block] = ()) -> Section:
+    """Return the chapter on benchmark stars; `others` compare them with other published labels."""
     rule = (
         "Each cell: predicted ± total sigma, published ± its error, and their difference in units of the combined "
         "sigma (of sigma alone where no error was published). Grey: outside the trained range, not in the statistics; "
@@ -104,7 +106,7 @@ def benchmark_section(stars: Table, groups: Table) -> Section:
         benchmark_figures.differences,
         "Predicted − published. Error bars: combined sigma. Stars are sorted by kind and temperature.",
     )
-    return Section("benchmarks", "Benchmark stars", (Stars(stars, rule), Grid(groups, summary), figure))
+    return Section("benchmarks", "Benchmark stars", (Stars(stars, rule), Grid(groups, summary), figure, *others))
 
 
 def training_section(inputs: Inputs) -> Section:
@@ -242,6 +244,11 @@ def _residual_blocks(found: Accuracy, true: str = "true") -> tuple[Block, ...]:
             found.along_label,
             partial(accuracy_figures.residuals_along_label, true=true),
             f"As Fig. 3 of Bialek et al. (2020). Bins with fewer than {residuals.FEWEST} spectra are not shown.",
+        ),
+        Picture(
+            found.histogram,
+            partial(histogram_figures.residuals, true=true),
+            "As Fig. 10 of Bialek et al. (2020). Orange: median. The outermost bins hold all residuals beyond them.",
         ),
         Picture(
             found.density,

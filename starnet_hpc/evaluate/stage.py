@@ -13,6 +13,7 @@ from starnet_hpc.evaluate.inputs import Inputs, Survey, read_inputs
 from starnet_hpc.evaluate.others import others_section
 from starnet_hpc.evaluate.sample import SnrBin, snr_bins
 from starnet_hpc.evaluate.science import science_sections
+from starnet_hpc.evaluate.science.published import other_labels
 from starnet_hpc.evaluate.tables import Table
 from starnet_hpc.evaluate.velocities import velocities_section
 from starnet_hpc.evaluate.verdict import verdict
@@ -90,7 +91,8 @@ def _benchmarks(inputs: Inputs, survey: Survey) -> tuple[Table, Section]:
     ids = [str(name) for name in survey.catalogue.ids[chosen]]
     stars = benchmarks.stars("benchmarks", "Benchmark stars", ids, survey.sample[chosen], ranges)
     groups = benchmarks.groups("benchmark_groups", "Benchmark stars by kind", stars)
-    return stars, sections.benchmark_section(stars, groups)
+    others = other_labels(inputs.config, survey, (stars, groups), ranges)
+    return stars, sections.benchmark_section(stars, groups, others)
 
 
 def _scales(inputs: Inputs) -> tuple[tuple[SnrBin, ...], Mapping[str, float], dict[str, tuple[float, float]]]:

@@ -11,7 +11,7 @@ from astropy.table import Table
 from starnet_hpc import cli
 from starnet_hpc.config import ExperimentConfig, resolved_yaml
 from starnet_hpc.errors import ConfigError, MissingInputError, StoreMismatchError
-from starnet_hpc.evaluate import compare_runs
+from starnet_hpc.evaluate import compare_runs, pair_bias
 from starnet_hpc.evaluate.pairs import read_pair
 from starnet_hpc.stores import write_json
 from tests.evaluate.fake_run import LABELS, Recipe, build_run
@@ -120,3 +120,14 @@ def test_the_command_takes_run_directories(tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "moved/b/test_catalogue.fits").unlink()
     assert cli.main(["evaluate", here[1]]) == 1
     assert "make it first with `starnet-hpc predict CONFIG`" in capsys.readouterr().err
+
+
+def test_biases_of_noisy_spectra_are_shown_along_each_label_for_both_runs(tmp_path: Path) -> None:
+    first, second = small(tmp_path / "a", "with"), small(tmp_path / "b", "without", bias={"feh": 0.1})
+    found = pair_bias.along_label("b", "c", read_pair(first, second))
+    noisy = found.where(label="feh", run="without")
+    mine = found.where(label="feh", run="with")
+    snr = read_pair(first, second).first.test.sample.snr
+    assert noisy.numbers("n").sum() == (snr < 80).sum() < snr.size
+    np.testing.assert_allclose(noisy.numbers("median") - mine.numbers("median"), 0.1, rtol=1e-5)
+    assert len(mine.rows) == 8

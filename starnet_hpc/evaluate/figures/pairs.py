@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from starnet_hpc.evaluate import words
 from starnet_hpc.evaluate.figures import style
 from starnet_hpc.evaluate.pair_tables import QUANTITIES
+from starnet_hpc.evaluate.residuals import FEWEST
 from starnet_hpc.evaluate.sample import ALL
 from starnet_hpc.evaluate.tables import Table
 
@@ -53,6 +54,26 @@ def curves(table: Table) -> Figure:
         axes.set(xlim=(5, 104), xlabel="interval [%]", ylabel="holds − should [%]")
         low, high = axes.get_ylim()
         axes.set_ylim(min(low, -5), max(high, 5))
+    if panels:
+        style.legend_above(drawn, panels[labels[0]])
+    return drawn
+
+
+def bias(table: Table) -> Figure:
+    """Draw the median residual along each label, a line for each run (paper, Fig. A3)."""
+    labels = table.distinct("label")
+    drawn, panels = style.label_panels(labels, 2.7)
+    for label, axes in panels.items():
+        for k, run in enumerate(table.distinct("run")):
+            rows = table.where(label=label, run=run).only(lambda row: int(row["n"]) >= FEWEST)
+            centre = 0.5 * (rows.numbers("low") + rows.numbers("high"))
+            axes.errorbar(
+                centre, rows.numbers("median"), rows.numbers("median_error"),
+                color=style.PALETTE[k], marker=style.MARKERS[k], elinewidth=0.8, label=run,
+            )  # fmt: skip
+        axes.axhline(0, color=style.INK, linewidth=0.8, linestyle="--")
+        axes.set_xlabel(words.axis(label, "true "))
+        axes.set_ylabel(f"median Δ [{words.unit(label)}]")
     if panels:
         style.legend_above(drawn, panels[labels[0]])
     return drawn

@@ -1,6 +1,5 @@
 """Which stars of a catalogue belong to which cluster."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from starnet_hpc.errors import MissingInputError, ObservationFormatError
+from starnet_hpc.errors import ObservationFormatError
+from starnet_hpc.evaluate.science.csvtable import read_rows
 
 _ID, _CLUSTER = "id", "cluster"
 
@@ -35,25 +35,13 @@ def read_membership(path: Path, ids: Sequence[str]) -> Membership:
         ObservationFormatError: it lacks a column, names a star twice, or none of the catalogue's.
     """
     cluster_of: dict[str, str] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            if missing := [name for name in (_ID, _CLUSTER) if name not in (reader.fieldnames or ())]:
-                raise ObservationFormatError(
-                    f"{path}: has no column {' and no column '.join(missing)}; a table of members has {_ID} and "
-                    f"{_CLUSTER} (and any others)"
-                )
-            for row in reader:
-                star, cluster = (str(row[name] or "").strip() for name in (_ID, _CLUSTER))
-                if star in cluster_of:
-                    raise ObservationFormatError(f"{path}: line {reader.line_num}: {star!r} is there twice")
-                if not star or not cluster:
-                    raise ObservationFormatError(f"{path}: line {reader.line_num}: lacks {_ID} or {_CLUSTER}")
-                cluster_of[star] = cluster
-    except FileNotFoundError:
-        raise MissingInputError(f"{path}: there is no such table of members (evaluate.clusters.members)") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ObservationFormatError(f"{path}: cannot be read as CSV ({error})") from None
+    for number, row in read_rows(path, (_ID, _CLUSTER), "table of members (evaluate.clusters.members)"):
+        star, cluster = row[_ID], row[_CLUSTER]
+        if star in cluster_of:
+            raise ObservationFormatError(f"{path}: line {number}: {star!r} is there twice")
+        if not star or not cluster:
+            raise ObservationFormatError(f"{path}: line {number}: lacks {_ID} or {_CLUSTER}")
+        cluster_of[star] = cluster
     found = np.array([cluster_of.get(name, "") for name in ids], dtype=object)
     if not (found != "").any():
         first = next(iter(cluster_of), "")
