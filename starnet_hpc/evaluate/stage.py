@@ -14,6 +14,7 @@ from starnet_hpc.evaluate.others import others_section
 from starnet_hpc.evaluate.sample import SnrBin, snr_bins
 from starnet_hpc.evaluate.science import science_sections
 from starnet_hpc.evaluate.science.published import other_labels
+from starnet_hpc.evaluate.sensitivities import sensitivities_section
 from starnet_hpc.evaluate.tables import Table
 from starnet_hpc.evaluate.velocities import velocities_section
 from starnet_hpc.evaluate.verdict import verdict
@@ -48,6 +49,7 @@ def evaluate(config: ExperimentConfig) -> Path:
                 stars, chapter = _benchmarks(inputs, inputs.survey)
                 chapters.append(chapter)
         chapters += science_sections(inputs)
+        chapters += sensitivities_section(inputs)
         if inputs.shifted:
             chapters.append(velocities_section(inputs))
         if inputs.others:

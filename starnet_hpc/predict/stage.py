@@ -19,6 +19,7 @@ from starnet_hpc.predict.places import best_file, chosen_device
 from starnet_hpc.predict.ranks import Ranks, started_ranks
 from starnet_hpc.predict.reading import Read, read_ahead
 from starnet_hpc.predict.reconstruction import wanted_reconstruction
+from starnet_hpc.predict.sensitivity import keep_sensitivity
 from starnet_hpc.predict.sharing import share
 from starnet_hpc.predict.tasks import Task, wanted_tasks
 from starnet_hpc.predict.units import NO_VELOCITY, fold, read_unit, unit_path, write_unit
@@ -63,6 +64,8 @@ def predict(config: ExperimentConfig, *, only: str | None = None) -> list[Path]:
             calibrated = calibrated and not (failed and task.name == "valid")
             if calibrated and not failed:
                 ranks.first_does(join, config, task, trained_on, log)
+            if task.name == "test" and not failed:
+                ranks.first_does(keep_sensitivity, config, task, trained_on, device, log)
         ranks.first_does(_raise_failures, failures)
         return [config.catalogue(task.name) for task in tasks if task.name != "valid"]
 

@@ -15,13 +15,16 @@ from starnet_hpc.flags import Flag
 from starnet_hpc.networks import Combined, TrainedOn
 from starnet_hpc.networks.validation import Judged, label_scores
 from starnet_hpc.predict.validation import ensemble_report
-from starnet_hpc.stores import Layout, building, write_atomically, write_json, write_shard
+from starnet_hpc.stores import Layout, building, open_store, write_arrays, write_atomically, write_json, write_shard
 
 LABELS = ("teff", "logg", "feh", "afe", "vsini", "vrad")
 LOW = np.array([4000.0, 0.5, -3.0, -0.25, 0.0, -2.0])
 HIGH = np.array([7000.0, 5.0, 0.5, 0.5, 50.0, 2.0])
 SIGMA = np.array([25.0, 0.06, 0.03, 0.02, 0.8, 0.1])
 """True sigma of each label's prediction at infinite S/N, in its unit; at S/N 60 it is twice that."""
+
+MEMBERS = "all of them"
+"""What stands for the digest of the members."""
 
 SPENT = {
     "valid_seconds": 3.5,
@@ -104,6 +107,7 @@ def build_run(run_dir: Path, recipe: Recipe = Recipe(), **settings: Any) -> Expe
     if recipe.examples:
         write_examples(run_dir / "examples.npz", recipe, test)
         write_bias(run_dir / "continuum_bias.npz", test)
+        write_sensitivity(config)
         if survey is not None:
             write_survey_examples(run_dir / "survey_examples.npz", recipe)
     return config
@@ -185,6 +189,7 @@ def write_catalogue(
         table[f"{name}_aleatoric"], table[f"{name}_epistemic"] = claimed * 0.8, claimed * 0.6
     flag[list(failed)] = Flag.BAD_INPUT
     table["flags"] = flag
+    table.meta["MEMBERS"] = MEMBERS
     table["n_members"] = np.where(np.isin(np.arange(count), failed), 0, recipe.members).astype(np.int16)
     write_atomically(path, lambda file: table.write(file, format="fits"))
 
@@ -236,11 +241,36 @@ def write_validations(config: ExperimentConfig, recipe: Recipe) -> None:
     ensemble = Combined(means.mean(axis=0), sigma, means.std(axis=0))
     told = ensemble_report(means, ensemble, rows.labels, rows.template, trained_on)
     (config.run_dir / "predictions").mkdir(exist_ok=True)
-    write_json(config.run_dir / "predictions" / "validation.json", {"members": "all of them", **told})
+    write_json(config.run_dir / "predictions" / "validation.json", {"members": MEMBERS, **told})
     for member, mean in enumerate(means):
         judged = Judged(mean, sigma, rows.labels, rows.template)
         found = label_scores(LABELS, judged, np.log(sigma / (HIGH - LOW)) + 0.5 * judged.pull**2)
         write_json(config.member_dir(member) / "validation.json", {"labels": found})
+
+
+def write_sensitivity(config: ExperimentConfig, **changes: str) -> None:
+    """Each label has a line of its own, to the wings of which it is sensitive, one way and the other."""
+    store = open_store(config.store("test"), made_by="augment")
+    pixels = np.arange(len(store.wavelength))
+    place = (pixels - np.linspace(6, pixels.size - 7, len(LABELS))[:, None]) / 2.0
+    gradient = 100.0 * SIGMA[:, None] * place * np.exp(-0.5 * place**2)
+    sizes = np.abs(gradient) * generator(13, 13).uniform(0.5, 1.5, (20, 1, 1))
+    arrays = {
+        "members": MEMBERS,
+        "input": store.content_digest,
+        "label_names": np.array(LABELS),
+        "template": np.arange(20),
+        "wavelength": store.wavelength,
+        "median_flux": 1.0 - 0.5 * np.exp(-0.5 * place**2).sum(axis=0),
+        "gradient": gradient,
+        "gradient_error": 0.1 * np.abs(gradient),
+        "first": pixels,
+        "last": pixels,
+        "piece": 0 * pixels,
+        "sizes": sizes,
+    }
+    (config.run_dir / "predictions").mkdir(exist_ok=True)
+    write_arrays(config.run_dir / "predictions" / "sensitivity.npz", **{**arrays, **changes})
 
 
 def write_bias(path: Path, rows: Rows) -> None:
