@@ -8,6 +8,7 @@ from starnet_hpc.evaluate import benchmarks, page, rows, sections
 from starnet_hpc.evaluate.accuracy import Accuracy, assess
 from starnet_hpc.evaluate.document import Section, Text
 from starnet_hpc.evaluate.files import write_files
+from starnet_hpc.evaluate.gap import gap_section
 from starnet_hpc.evaluate.grids import grids_section
 from starnet_hpc.evaluate.inputs import Inputs, Survey, read_inputs
 from starnet_hpc.evaluate.others import others_section
@@ -50,6 +51,7 @@ def evaluate(config: ExperimentConfig) -> Path:
                 chapters.append(chapter)
         chapters += science_sections(inputs)
         chapters += sensitivities_section(inputs)
+        chapters += gap_section(inputs)
         if inputs.shifted:
             chapters.append(velocities_section(inputs))
         if inputs.others:

@@ -160,8 +160,15 @@ def write_store(
         columns=columns,
         attributes=attributes,
     ) as build:
-        write_shard(path, layout, build.recipe_digest, 0, np.ones((count, pixels), dtype=np.float32), {})
+        write_shard(path, layout, build.recipe_digest, 0, fluxes(count, wavelength), {})
         build.finalise()
+
+
+def fluxes(count: int, wavelength: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return spectra [count, pixels] with a line of any depth and noise: the same in every store, so that no gap is."""
+    line = np.exp(-0.5 * ((wavelength - wavelength.mean()) / 3.0) ** 2)
+    depth, noise = generator(14, count).uniform(0.0, 0.8, (count, 1)), generator(15, count)
+    return (1.0 - depth * line + 0.03 * noise.standard_normal((count, wavelength.size))).astype(np.float32)
 
 
 def write_catalogue(
