@@ -115,6 +115,9 @@ def _limits(axes: Axes, table: Table, labels: tuple[str, str]) -> None:
         if not np.isfinite(values).any():
             continue
         low, high = np.nanpercentile(values, [0.05, 99.95])
+        if len(seen.rows) <= 2 * _MOST_BARS:  # of two panels
+            errors = np.nan_to_num(seen.numbers(f"{key}_err"))
+            low, high = np.nanmin(values - errors), np.nanmax(values + errors)
         margin = 0.07 * (high - low) or 0.5
         low, high = low - margin, high + margin
         limits = (high, low) if label in _REVERSED and labels == _REVERSED else (low, high)
