@@ -1,6 +1,7 @@
 """The ranks that mpiexec or srun started, as far as everybody needs to know: how many, which, and MPI's world."""
 
 import os
+from importlib import metadata
 from typing import Any
 
 from starnet_hpc.errors import LauncherError
@@ -29,6 +30,7 @@ def mpi_world(announced: int, rank: int) -> Any:
         LauncherError: on every rank, since none can reach the others; only the first tells of it.
     """
     problem = None
+    settle_wheel()
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
@@ -48,3 +50,13 @@ def mpi_world(announced: int, rank: int) -> Any:
     mismatch = LauncherError(problem)
     mismatch.told = rank != 0
     raise mismatch
+
+
+def settle_wheel() -> None:
+    """Let the MPICH of the wheel talk through OFI in a Slurm job, unless the user has chosen; before MPI is imported.
+
+    With UCX, MPICH 5.0 fills the unused part of its addresses with whatever the memory holds. From a process that has
+    imported much these cannot be packed, and Slurm's PMI-2 cuts the longer messages in two: ranks die at their start.
+    """
+    if "SLURM_JOB_ID" in os.environ and any(metadata.distributions(name="mpich")):
+        os.environ.setdefault("MPIR_CVAR_CH4_NETMOD", "ofi")

@@ -108,8 +108,8 @@ def _blocks(inputs: Inputs, test: Test, survey: Survey) -> list[Block]:
         f"Balanced accuracy of a logistic regression on {_COMPONENTS} principal components, {_FOLDS}-fold "
         "cross-validated: 50 % is guessing (no gap that a linear classifier sees), 100 % always right. ± is the larger "
         "of the standard error over folds and the binomial one; as folds learn from the same spectra, it is too small "
-        "by about a sixth where there is no gap. Every observed spectrum has a synthetic partner of like S/N (in the "
-        "second row also of like predicted labels), which is masked where it is; masked pixels are 1. "
+        "by about a sixth where there is no gap. Every observed spectrum has a synthetic partner of "
+        "like S/N (in the second row also of like predicted labels), which is masked where it is; masked pixels are 1. "
         "In the first row a survey of other stars than were trained on counts as a gap."
     )
     drawn = (
