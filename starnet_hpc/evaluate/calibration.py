@@ -4,9 +4,10 @@ A catalogue has a mean and a sigma of each label, so that every prediction is ju
 that predict mixtures, too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from starnet_hpc.evaluate import words
@@ -41,18 +42,13 @@ def curve(name: str, caption: str, sample: Sample, bins: Sequence[SnrBin]) -> Ta
     )
     reach = ndtri(0.5 + 0.005 * np.array(NOMINAL))
     rows: list[Row] = []
-    for label in sample.labels:
-        usable = sample.usable(label)
-        for snr, inside in groups_by_snr(sample.snr, bins):
-            chosen = usable & inside
-            if chosen.sum() < FEWEST:
-                continue
-            distance, clusters = np.abs(pulls(sample, label, chosen)), sample.clusters_of(chosen)
-            for nominal, sigmas in zip(NOMINAL, reach, strict=True):
-                held = share(distance <= sigmas, clusters)
-                row: dict[str, Value] = {"label": label, "snr": snr, "nominal": nominal, "n": distance.size}
-                row |= {"coverage": held.value, "coverage_error": held.error, "excess": held.value - nominal}
-                rows.append(row)
+    for label, snr, chosen in _large_groups(sample, bins):
+        distance, clusters = np.abs(pulls(sample, label, chosen)), sample.clusters_of(chosen)
+        for nominal, sigmas in zip(NOMINAL, reach, strict=True):
+            held = share(distance <= sigmas, clusters)
+            row: dict[str, Value] = {"label": label, "snr": snr, "nominal": nominal, "n": distance.size}
+            row |= {"coverage": held.value, "coverage_error": held.error, "excess": held.value - nominal}
+            rows.append(row)
     return table(name, caption, columns, rows)
 
 
@@ -61,19 +57,14 @@ def pit(name: str, caption: str, sample: Sample, bins: Sequence[SnrBin]) -> Tabl
     columns = (LABEL, SNR, Column("low"), Column("high"), Column("percent", error="percent_error"), COUNT)
     edges = np.linspace(0.0, 1.0, PIT_PARTS + 1)
     rows: list[Row] = []
-    for label in sample.labels:
-        usable = sample.usable(label)
-        for snr, inside in groups_by_snr(sample.snr, bins):
-            chosen = usable & inside
-            if chosen.sum() < FEWEST:
-                continue
-            place, clusters = probability_integral(-pulls(sample, label, chosen)), sample.clusters_of(chosen)
-            part = np.minimum((place * PIT_PARTS).astype(int), PIT_PARTS - 1)
-            for k in range(PIT_PARTS):
-                hit = share(part == k, clusters)
-                row: dict[str, Value] = {"label": label, "snr": snr, "low": float(edges[k]), "n": place.size}
-                row |= {"high": float(edges[k + 1]), "percent": hit.value, "percent_error": hit.error}
-                rows.append(row)
+    for label, snr, chosen in _large_groups(sample, bins):
+        place, clusters = probability_integral(-pulls(sample, label, chosen)), sample.clusters_of(chosen)
+        part = np.minimum((place * PIT_PARTS).astype(int), PIT_PARTS - 1)
+        for k in range(PIT_PARTS):
+            hit = share(part == k, clusters)
+            row: dict[str, Value] = {"label": label, "snr": snr, "low": float(edges[k]), "n": place.size}
+            row |= {"high": float(edges[k + 1]), "percent": hit.value, "percent_error": hit.error}
+            rows.append(row)
     return table(name, caption, columns, rows)
 
 
@@ -108,6 +99,16 @@ def scores(name: str, caption: str, sample: Sample, bins: Sequence[SnrBin]) -> T
         for snr, inside in groups_by_snr(sample.snr, bins)
     ]
     return table(name, caption, columns, rows)
+
+
+def _large_groups(sample: Sample, bins: Sequence[SnrBin]) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
+    """Yield label, S/N bin and usable rows [n] of all groups that are large enough to tell shares of."""
+    for label in sample.labels:
+        usable = sample.usable(label)
+        for snr, inside in groups_by_snr(sample.snr, bins):
+            chosen = usable & inside
+            if chosen.sum() >= FEWEST:
+                yield label, snr, chosen
 
 
 def _scored(sample: Sample, label: str, inside: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> dict[str, Value]:

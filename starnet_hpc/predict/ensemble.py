@@ -1,7 +1,7 @@
 """All members in memory: labels of spectra that come one by one, with the numbers that the stage gives them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from starnet_hpc.networks import Member, TrainedOn, describe_members, load_membe
 from starnet_hpc.predict.catalogue import Column, as_text
 from starnet_hpc.predict.places import best_file, calibration_file, chosen_device, predictions_dir
 from starnet_hpc.predict.ranks import Ranks
-from starnet_hpc.predict.reconstruction import Reconstruction, wanted_reconstruction
+from starnet_hpc.predict.reconstruction import Reconstruction, compared, wanted_reconstruction
 from starnet_hpc.predict.stage import predict
 from starnet_hpc.predict.standards import Standards
 from starnet_hpc.predict.units import fold
@@ -72,10 +72,7 @@ class Ensemble:
         slots, velocity = moments_at_rest(
             self.rest, self.members, len(self.members), flux, self.tellurics, batch_size=1, device=self.device
         )
-        table = fold(slots, velocity)
-        if self.reconstruction is not None:
-            leftovers = self.reconstruction.leftovers(flux, table.mean, self.trained_on.label_names)
-            table = replace(table, leftovers=leftovers)
+        table = compared(fold(slots, velocity), self.reconstruction, flux, self.trained_on.label_names)
         return self.standards.columns(
             as_text(identifiers),
             table,

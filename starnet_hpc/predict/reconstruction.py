@@ -6,7 +6,7 @@ taken away, how much more is measured here.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -31,6 +31,7 @@ from starnet_hpc.kernels.linespread import sigma_kms
 from starnet_hpc.kernels.neighbours import quadratic_weights
 from starnet_hpc.networks import TrainedOn
 from starnet_hpc.predict.catalogue import Column
+from starnet_hpc.predict.units import UnitTable
 from starnet_hpc.stores import MappedRows, Store, open_store
 
 _F4 = NDArray[np.float32]
@@ -132,16 +133,20 @@ class Reconstruction:
         return np.array([np.square(left).mean(), np.square(1.0 - model).mean(), np.median(flux)])
 
     @cached_property
+    def _labels(self) -> _F8:
+        return self.grid.labels()
+
+    @cached_property
     def _nodes(self) -> _F8:
-        return np.asarray((self.grid.labels() - self._low) / self._reach)
+        return np.asarray((self._labels - self._low) / self._reach)
 
     @cached_property
     def _low(self) -> _F8:
-        return np.asarray(self.grid.labels().min(axis=0))
+        return np.asarray(self._labels.min(axis=0))
 
     @cached_property
     def _reach(self) -> _F8:
-        reach = np.ptp(self.grid.labels(), axis=0)
+        reach = np.ptp(self._labels, axis=0)
         return np.where(reach > 0.0, reach, 1.0)
 
     @cached_property
@@ -188,6 +193,15 @@ def wanted_reconstruction(config: ExperimentConfig, trained_on: TrainedOn) -> Re
     ignored = select_pixels(config.network, instrument).ignored_windows
     at_rest = config.predict.radial_velocity == "ccf"  # networks then see all stars at rest
     return Reconstruction(grid, instrument, config.augment, ignored, at_rest)
+
+
+def compared(
+    table: UnitTable, reconstruction: Reconstruction | None, flux: NDArray[np.floating], label_names: Sequence[str]
+) -> UnitTable:
+    """Return predictions with what reconstructions leave of their spectra [rows, pixels]; with none, as they are."""
+    if reconstruction is None:
+        return table
+    return replace(table, leftovers=reconstruction.leftovers(flux, table.mean, label_names))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from starnet_hpc.predict.joining import join
 from starnet_hpc.predict.places import best_file, chosen_device
 from starnet_hpc.predict.ranks import Ranks, started_ranks
 from starnet_hpc.predict.reading import Read, read_ahead
-from starnet_hpc.predict.reconstruction import wanted_reconstruction
+from starnet_hpc.predict.reconstruction import compared, wanted_reconstruction
 from starnet_hpc.predict.sensitivity import keep_sensitivity
 from starnet_hpc.predict.sharing import share
 from starnet_hpc.predict.tasks import Task, wanted_tasks
@@ -132,9 +131,7 @@ def _keep(
     """
     try:
         table = fold(slots, velocity, keep_members=task.name == "valid")
-        if task.reconstruction is not None:
-            leftovers = task.reconstruction.leftovers(read(), table.mean, trained_on.label_names)
-            table = replace(table, leftovers=leftovers)
+        table = compared(table, task.reconstruction, read(), trained_on.label_names)
         write_unit(unit_path(task.folder, unit), table, task.recipe)
     except (StarnetError, OSError) as error:
         return f"{type(error).__name__}: {error}"

@@ -1,6 +1,7 @@
 """Figures of calibration (coverage at every level, PIT), and of residuals against nuisances."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -17,17 +18,13 @@ def curve(table: Table) -> Figure:
     labels = table.distinct("label")
     drawn, panels = style.label_panels(labels, 2.6)
     for label, axes in panels.items():
-        for snr, colour, marker in _series(table):
+        for snr, title, colour, marker in series_by_snr(table):
             rows = table.where(label=label, snr=snr)
             axes.errorbar(
                 rows.numbers("nominal"), rows.numbers("excess"), rows.numbers("coverage_error"),
-                color=colour, marker=marker, markersize=3.5, elinewidth=0.8, label=_title(snr),
+                color=colour, marker=marker, markersize=3.5, elinewidth=0.8, label=title,
             )  # fmt: skip
-        axes.axhline(0, color=style.INK, linewidth=0.8, linestyle="--")
-        axes.set_title(words.plain(label))
-        axes.set(xlim=(5, 104), xlabel="interval [%]", ylabel="holds − should [%]")
-        low, high = axes.get_ylim()
-        axes.set_ylim(min(low, -5), max(high, 5))
+        dress_curve(axes, label)
     if panels:
         style.legend_above(drawn, panels[labels[0]])
     return drawn
@@ -38,22 +35,19 @@ def pit(table: Table) -> Figure:
     labels = table.distinct("label")
     drawn, panels = style.label_panels(labels, 2.4)
     for label, axes in panels.items():
-        for snr, colour, _ in _series(table):
+        for snr, title, colour, _ in series_by_snr(table):
             rows = table.where(label=label, snr=snr)
             if not rows.rows:
                 continue
             edges = np.append(rows.numbers("low"), rows.numbers("high")[-1])
             axes.stairs(
                 rows.numbers("percent"), edges, color=colour, linewidth=2.0 if snr == ALL else 1.2,
-                label=_title(snr), baseline=None,
+                label=title, baseline=None,
             )  # fmt: skip
             if snr == ALL:
                 middle = 0.5 * (edges[1:] + edges[:-1])
                 axes.errorbar(middle, rows.numbers("percent"), rows.numbers("percent_error"), fmt="none", ecolor=colour)
-        axes.axhline(100 / PIT_PARTS, color=style.GREY, linewidth=0.8, linestyle="--")
-        axes.set_title(words.plain(label))
-        axes.set(xlim=(0, 1), xlabel="place in the predicted distribution", ylabel="share [%]")
-        axes.set_ylim(bottom=0)
+        dress_pit(axes, label, PIT_PARTS)
     if panels:
         style.legend_above(drawn, panels[labels[0]])
     return drawn
@@ -91,12 +85,26 @@ def nuisances(table: Table) -> Figure:
     return drawn
 
 
-def _series(table: Table) -> list[tuple[str, str, str]]:
-    """Return name, colour and marker of each S/N bin, all rows last."""
+def dress_curve(axes: Axes, label: str) -> None:
+    """Give a panel of coverage minus what it should be its title, axes, and the line of what is right."""
+    axes.axhline(0, color=style.INK, linewidth=0.8, linestyle="--")
+    axes.set_title(words.plain(label))
+    axes.set(xlim=(5, 104), xlabel="interval [%]", ylabel="holds − should [%]")
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, -5), max(high, 5))
+
+
+def dress_pit(axes: Axes, label: str, parts: int) -> None:
+    """Give a panel of places in predicted distributions its title, axes, and the line of what is right."""
+    axes.axhline(100 / parts, color=style.GREY, linewidth=0.8, linestyle="--")
+    axes.set_title(words.plain(label))
+    axes.set(xlim=(0, 1), xlabel="place in the predicted distribution", ylabel="share [%]")
+    axes.set_ylim(bottom=0)
+
+
+def series_by_snr(table: Table) -> list[tuple[str, str, str, str]]:
+    """Return name, title, colour and marker of each S/N bin, all rows last."""
     bins = [snr for snr in table.distinct("snr") if snr not in {ALL, "unknown"}]
+    titles = [*(f"S/N {snr}" for snr in bins), ALL]
     colours = [*style.sequence(len(bins)), style.INK]
-    return list(zip([*bins, ALL], colours, style.MARKERS * (len(bins) + 1), strict=False))
-
-
-def _title(snr: str) -> str:
-    return ALL if snr == ALL else f"S/N {snr}"
+    return list(zip([*bins, ALL], titles, colours, style.MARKERS * (len(bins) + 1), strict=False))

@@ -5,28 +5,26 @@ from matplotlib.figure import Figure
 
 from starnet_hpc.evaluate import words
 from starnet_hpc.evaluate.figures import style
+from starnet_hpc.evaluate.figures.calibration import dress_curve, series_by_snr
 from starnet_hpc.evaluate.pair_tables import QUANTITIES
 from starnet_hpc.evaluate.residuals import FEWEST
-from starnet_hpc.evaluate.sample import ALL
 from starnet_hpc.evaluate.tables import Table
 
 
 def ratios(table: Table) -> Figure:
     """Draw second over first run, of residuals, sigmas and CRPS: a point for each label and S/N bin."""
     labels = table.distinct("label")
-    bins = [*(snr for snr in table.distinct("snr") if snr not in {ALL, "unknown"}), ALL]
+    series = series_by_snr(table)
     drawn = style.figure(2.0 * len(QUANTITIES) + 0.8)
     panels = drawn.subplots(len(QUANTITIES), 1, sharex=True)
-    colours = [*style.sequence(len(bins) - 1), style.INK]
     for axes, (key, title) in zip(panels, QUANTITIES.items(), strict=True):
-        for k, (snr, colour, marker) in enumerate(zip(bins, colours, style.MARKERS * len(bins), strict=False)):
+        for k, (snr, name, colour, marker) in enumerate(series):
             rows = [table.first(label=label, snr=snr) or {} for label in labels]
             value, error = (
-                np.array([float(row.get(name, np.nan)) for row in rows])
-                for name in (f"{key}_ratio", f"{key}_ratio_error")
+                np.array([float(row.get(column, np.nan)) for row in rows])
+                for column in (f"{key}_ratio", f"{key}_ratio_error")
             )
-            at = np.arange(len(labels)) + (k - 0.5 * (len(bins) - 1)) * 0.12
-            name = ALL if snr == ALL else f"S/N {snr}"
+            at = np.arange(len(labels)) + (k - 0.5 * (len(series) - 1)) * 0.12
             axes.errorbar(at, value, error, fmt=marker, color=colour, elinewidth=1.0, label=name)
         axes.axhline(1, color=style.INK, linewidth=0.8, linestyle="--")
         axes.grid(visible=False, axis="x")
@@ -49,11 +47,7 @@ def curves(table: Table) -> Figure:
                 rows.numbers("nominal"), rows.numbers("excess"), rows.numbers("coverage_error"),
                 color=style.PALETTE[k], marker=style.MARKERS[k], markersize=3.5, elinewidth=0.8, label=run,
             )  # fmt: skip
-        axes.axhline(0, color=style.INK, linewidth=0.8, linestyle="--")
-        axes.set_title(words.plain(label))
-        axes.set(xlim=(5, 104), xlabel="interval [%]", ylabel="holds − should [%]")
-        low, high = axes.get_ylim()
-        axes.set_ylim(min(low, -5), max(high, 5))
+        dress_curve(axes, label)
     if panels:
         style.legend_above(drawn, panels[labels[0]])
     return drawn

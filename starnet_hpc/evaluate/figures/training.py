@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from starnet_hpc.evaluate import words
 from starnet_hpc.evaluate.figures import style
+from starnet_hpc.evaluate.figures.calibration import dress_pit
 from starnet_hpc.evaluate.members import PHASES, VALIDATION
 from starnet_hpc.evaluate.tables import Table
 from starnet_hpc.evaluate.validations import ENSEMBLE
@@ -81,11 +81,7 @@ def pit(table: Table) -> Figure:
                 label=member if whole else f"member {member}",
                 baseline=None,
             )
-        parts = max(len(rows.rows), 1)
-        axes.axhline(100 / parts, color=style.GREY, linewidth=0.8, linestyle="--")
-        axes.set_title(words.plain(label))
-        axes.set(xlim=(0, 1), xlabel="place in the predicted distribution", ylabel="share [%]")
-        axes.set_ylim(bottom=0)
+        dress_pit(axes, label, max(len(rows.rows), 1))
     if panels:
         style.legend_above(drawn, panels[labels[0]])
     return drawn
