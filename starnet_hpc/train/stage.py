@@ -295,6 +295,8 @@ def _run(
         finished = trainer.run(events)
     if not finished:
         now = trainer.progress
+        # At once: in a job that is queued again, Slurm may end this process before it can print why it ends.
+        log.info("member %d: the state after step %d of epoch %d is saved", member, now.step, now.epoch + 1)
         error = InterruptedRunError(
             f"member {member}: asked to stop in epoch {now.epoch + 1} after step {now.step}; "
             f"the state is saved, run the same command again to go on"

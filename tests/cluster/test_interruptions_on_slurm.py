@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -249,8 +250,8 @@ def test_the_script_for_a_member_queues_its_job_again_and_makes_the_same_weights
     slurm.run("sbatch", "--wait", *shape, *where, script, config.run_dir / "config.yaml", "0", timeout=PATIENCE_S)
     support.wait_until(best(config, 1).exists, "the end of member 1", limit_s=PATIENCE_S)
     log = "\n".join(path.read_text() for path in tmp_path.glob("job-*.log"))
-    assert log.count("asked to stop in epoch 1 after step") == 1
-    assert "the job is queued again" in log
+    # Not what the process says once Slurm has been asked: Slurm may end it before it can say so.
+    assert len(re.findall(r"member 1: the state after step \d+ of epoch \d is saved", log)) == 1, log
     assert reached(config, 1).restarts == 1
     for member in range(2):
         assert support.same_weights(best(config, member), best(trained, member))
