@@ -4,6 +4,7 @@ import contextlib
 import logging
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextvars import ContextVar
 from functools import lru_cache
@@ -13,13 +14,14 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from starnet_hpc.errors import InterruptedRunError
+from starnet_hpc.logfiles import PLAIN, log_files
+
 _LINE_EVERY_S = 10.0
 """A progress line is written this often at most."""
 
 _FOR_FILES = "for_files"
-"""Marks a progress line that a terminal need not show: there a bar moves."""
-
-_PLAIN = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
+"""Marks a line that the screen need not show: a bar moves there, or the command itself says it."""
 
 
 class Bar:
@@ -55,7 +57,8 @@ class Bar:
         elapsed = time.monotonic() - self._start
         done = self._done - self._skipped
         if kind is None and done:
-            self._log.info("%s: %d %s in %.1f s (%s)", self._title, done, self._unit, elapsed, self._rate())
+            words = "%s: %d %s in %.1f s (%s)"
+            self._log.info(words, self._title, done, self._unit, elapsed, self._rate(), extra=self._data())
 
     def advance(self, count: int, note: str = "") -> None:
         """Count `count` more units as done; `note` is shown behind the rate."""
@@ -76,8 +79,14 @@ class Bar:
                 self._rate(),
                 left,
                 note,
-                extra={_FOR_FILES: self._drawn},
+                extra={_FOR_FILES: self._drawn} | self._data(),
             )
+
+    def _data(self) -> dict[str, object]:
+        """Return what JSON lines say of it."""
+        seconds = round(time.monotonic() - self._start, 3)
+        numbers = {"done": self._done, "total": self._total, "done_before": self._skipped, "seconds": seconds}
+        return {"data": {"progress": {"title": self._title, "unit": self._unit} | numbers}}
 
     def _rate(self) -> str:
         elapsed = max(time.monotonic() - self._start, 1e-9)
@@ -117,42 +126,42 @@ def hushed() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def stage_log(stage: str, run_dir: Path, *, quiet: bool = False) -> Iterator[StageLog]:
-    """Give a stage its log: `run_dir/logs/STAGE.log` and, unless `quiet`, standard error.
+def stage_log(stage: str, run_dir: Path, *, rank: int = 0) -> Iterator[StageLog]:
+    """Give a stage its log: `run_dir/logs/STAGE.log`, `STAGE.jsonl` for machines and, of the first rank, the screen.
 
-    Ranks and workers that are not the first pass `quiet`; their lines go to files of their own names.
+    What ends the stage stands at the end of both files; the screen has it from the command.
+
+    Args:
+        stage: what speaks, `augment` or `train-03`.
+        run_dir: of the run.
+        rank: of this process among those that do it together, from 0; others than the first have files of their own.
     """
-    quiet = quiet or _hushed.get()
+    quiet = rank > 0 or _hushed.get()
     folder = run_dir / "logs"
     folder.mkdir(parents=True, exist_ok=True)
     logger = logging.getLogger(f"starnet_hpc.{stage}")
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    file = _LogFile(folder / f"{stage}.log", encoding="utf-8")
-    file.setFormatter(_PLAIN)
-    handlers: list[logging.Handler] = [file]
+    handlers = log_files(folder, stage, rank)
     if not quiet:
         handlers.append(_screen())
     for handler in handlers:
         logger.addHandler(handler)
     try:
         yield StageLog(logger, quiet=quiet)
+    except Exception as error:
+        level = logging.WARNING if isinstance(error, InterruptedRunError) else logging.ERROR
+        logger.log(level, "%s: %s", type(error).__name__, error, extra={_FOR_FILES: True, "data": _trace(error)})
+        raise
     finally:
         for handler in handlers:
             logger.removeHandler(handler)
             handler.close()
 
 
-class _LogFile(logging.FileHandler):
-    """A log file on a disk that may be full: lines are lost then, but nobody's work, and no traceback is printed."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
-        if not isinstance(sys.exception(), OSError):
-            super().handleError(record)
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):  # what could not be written before
-            super().close()
+def _trace(error: Exception) -> dict[str, str]:
+    """Return what JSON lines say of an error; text for people has no tracebacks."""
+    return {"error": type(error).__name__, "traceback": "".join(traceback.format_exception(error))}
 
 
 @lru_cache(maxsize=1)
@@ -162,11 +171,12 @@ def _console() -> Console:
 
 
 def _screen() -> logging.Handler:
+    screen: logging.Handler
     if sys.stderr.isatty():
-        handler = RichHandler(console=_console(), show_path=False, log_time_format="[%X]", highlighter=None)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        handler.addFilter(lambda record: not getattr(record, _FOR_FILES, False))
-        return handler
-    plain = logging.StreamHandler(sys.stderr)
-    plain.setFormatter(_PLAIN)
-    return plain
+        screen = RichHandler(console=_console(), show_path=False, log_time_format="[%X]", highlighter=None)
+        screen.setFormatter(logging.Formatter("%(message)s"))
+    else:
+        screen = logging.StreamHandler(sys.stderr)
+        screen.setFormatter(PLAIN)
+    screen.addFilter(lambda record: not getattr(record, _FOR_FILES, False))
+    return screen

@@ -13,14 +13,16 @@ from starnet_hpc.evaluate.document import Block, Grid, Picture, Section, Text
 from starnet_hpc.evaluate.figures import gap as figures
 from starnet_hpc.evaluate.inputs import Inputs, Survey, Test
 from starnet_hpc.evaluate.sample import Sample
-from starnet_hpc.evaluate.tables import Column, Row, Table, table
+from starnet_hpc.evaluate.tables import Column, Row, table
+from starnet_hpc.evaluate.templates import TemplateView
 from starnet_hpc.kernels.random import Key, permutation, shuffled, stream
 from starnet_hpc.statistics import Estimate, Floats, share
-from starnet_hpc.stores import Store
+from starnet_hpc.stores import Store, open_store
 
 FEWEST = 30
 """With fewer observed spectra no number is worth giving."""
 SYNTHETIC, OBSERVED = "synthetic", "observed"
+RAW, AUGMENTED = "raw templates", "as trained on"
 
 _MOST = 1000
 """Spectra of each kind."""
@@ -76,48 +78,70 @@ def _blocks(inputs: Inputs, test: Test, survey: Survey) -> list[Block]:
                 f"have usable labels, a known S/N and a held-out spectrum to go with; it takes {FEWEST}."
             )
         ]
+    template_view = _template_view(inputs)
     rows: list[Row] = []
-    maps: list[Table] = []
+    maps: list[Row] = []
     for found in pairs:
-        observed, synthetic = alike(read_rows(survey.store, found.observed), read_rows(test.store, found.synthetic))
-        components = principal_components(np.concatenate([synthetic, observed]), key)
-        told = accuracy(components, key)
-        rows.append(
-            {
-                "matched": found.matched,
-                "n": found.observed.size,
-                "snr_observed": float(np.median(survey.sample.snr[found.observed])),
-                "snr_synthetic": float(np.median(test.sample.snr[found.synthetic])),
-                "accuracy_percent": told.value,
-                "accuracy_percent_error": told.error,
-            }
-        )
-        if not maps:
-            some = np.sort(permutation(key, found.observed.size)[:_DRAWN])
-            places = np.concatenate([components[some], components[some + found.observed.size]])
-            maps.append(_map("gap", places, [found.synthetic[some], found.observed[some]], key))
+        spectra = {AUGMENTED: read_rows(test.store, found.synthetic)}
+        if template_view:
+            templates = test.store.column("template")[found.synthetic].astype(np.int64)
+            spectra = {RAW: template_view.many(templates).astype(np.float32)} | spectra
+        observed = read_rows(survey.store, found.observed)
+        for name, synthetic in spectra.items():
+            here, there = alike(observed, synthetic)
+            components = principal_components(np.concatenate([there, here]), key)
+            told = accuracy(components, key)
+            rows.append(
+                {
+                    "matched": found.matched,
+                    "spectra": name,
+                    "n": found.observed.size,
+                    "snr_observed": float(np.median(survey.sample.snr[found.observed])),
+                    "snr_synthetic": float(np.median(test.sample.snr[found.synthetic])),
+                    "accuracy_percent": told.value,
+                    "accuracy_percent_error": told.error,
+                }
+            )
+            if found is pairs[0]:
+                some = np.sort(permutation(key, found.observed.size)[:_DRAWN])
+                places = np.concatenate([components[some], components[some + found.observed.size]])
+                maps += _map(name, places, [found.synthetic[some], found.observed[some]], key)
     columns = (
         Column("matched", "alike in"),
+        Column("spectra", "synthetic spectra"),
         Column("n", "N", "Spectra of each kind"),
         Column("snr_observed", "S/N observed", "Median"),
-        Column("snr_synthetic", "S/N synthetic", "Median"),
+        Column("snr_synthetic", "S/N synthetic", "Median, as augmented"),
         Column("accuracy_percent", "told apart [%]", "Balanced accuracy", "accuracy_percent_error"),
     )
     listed = table("gap_accuracy", "How often synthetic and observed spectra are told apart", columns, rows)
+    without = "" if template_view else " Raw templates are not shown, since grid.zarr is not there."
     note = (
         f"Balanced accuracy of a logistic regression on {_COMPONENTS} principal components, {_FOLDS}-fold "
         "cross-validated: 50 % is guessing (no gap that a linear classifier sees), 100 % always right. ± is the larger "
         "of the standard error over folds and the binomial one; as folds learn from the same spectra, it is too small "
         "by about a sixth where there is no gap. Every observed spectrum has a synthetic partner of "
-        "like S/N (in the second row also of like predicted labels), which is masked where it is; masked pixels are 1. "
-        "In the first row a survey of other stars than were trained on counts as a gap."
+        "like S/N (below also of like predicted labels), which is masked where it is; masked pixels are 1. "
+        "Where only S/N is alike, a survey of other stars than were trained on counts as a gap. Raw: the partner's "
+        "template at the instrument's resolution, without rotation, velocity and noise." + without
     )
     drawn = (
-        f"As Fig. 2 of Bialek et al. (2020), without raw templates: {words.count(len(maps[0].rows) // 2)} spectra of "
+        f"As Fig. 2 of Bialek et al. (2020): {words.count(min(pairs[0].observed.size, _DRAWN))} spectra of "
         f"each kind, alike in S/N; t-SNE of the principal components (perplexity {_PERPLEXITY:g}). Kinds that mix are "
-        "alike; distances between far groups mean nothing."
+        "alike; distances between far groups mean nothing." + without
     )
-    return [Picture(maps[0], figures.embedding, drawn), Grid(listed, note)]
+    names = ("spectra", "sample", "row", "x", "y")
+    shown = table("gap", "Synthetic and observed spectra by t-SNE", tuple(map(Column, names)), maps)
+    return [Picture(shown, figures.embedding, drawn), Grid(listed, note)]
+
+
+def _template_view(inputs: Inputs) -> TemplateView | None:
+    """Return what shows templates on all pixels; None where the grid is gone."""
+    path, instrument = inputs.config.store("grid"), inputs.instrument
+    if not (path / "zarr.json").exists():
+        return None
+    grid = open_store(path, made_by="ingest")
+    return TemplateView(grid, instrument, inputs.config.augment, np.arange(instrument.wavelength.size))
 
 
 def pair(test: Test, survey: Survey, seed: int, label_std: Mapping[str, float] | None = None) -> Pairs | None:
@@ -204,7 +228,7 @@ def accuracy(components: Floats, key: Key) -> Estimate:
     return Estimate(float(np.mean(folds)), max(spread, share(hits).error))
 
 
-def _map(name: str, components: Floats, rows: Sequence[_I8], key: Key) -> Table:
+def _map(spectra: str, components: Floats, rows: Sequence[_I8], key: Key) -> list[Row]:
     """Return where t-SNE puts spectra, synthetic ones first."""
     from sklearn.manifold import TSNE
 
@@ -212,13 +236,7 @@ def _map(name: str, components: Floats, rows: Sequence[_I8], key: Key) -> Table:
     # Barnes-Hut with one thread: sums in one order.
     place = TSNE(perplexity=perplexity, init="pca", random_state=key[0], n_jobs=1).fit_transform(components)
     kinds = [(kind, int(row)) for kind, chosen in zip((SYNTHETIC, OBSERVED), rows, strict=True) for row in chosen]
-    columns = (Column("sample"), Column("row"), Column("x"), Column("y"))
-    return table(
-        name,
-        "Held-out synthetic and observed spectra by t-SNE",
-        columns,
-        [
-            {"sample": kind, "row": row, "x": float(x), "y": float(y)}
-            for (kind, row), (x, y) in zip(kinds, place, strict=True)
-        ],
-    )
+    return [
+        {"spectra": spectra, "sample": kind, "row": row, "x": float(x), "y": float(y)}
+        for (kind, row), (x, y) in zip(kinds, place, strict=True)
+    ]

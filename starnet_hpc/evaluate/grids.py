@@ -13,10 +13,9 @@ from starnet_hpc.evaluate.document import Block, Grid, Picture, Section, Text
 from starnet_hpc.evaluate.figures import grids as figures
 from starnet_hpc.evaluate.gridmatch import FEWEST_MATCHES, Rows, interpolate, matches
 from starnet_hpc.evaluate.tables import Column, Row, Table, table
+from starnet_hpc.evaluate.templates import TemplateView
 from starnet_hpc.grids.ferre import alpha_of
-from starnet_hpc.instruments import Instrument, check_native, continuum_for
-from starnet_hpc.kernels.forward import ForwardModel
-from starnet_hpc.kernels.linespread import sigma_kms
+from starnet_hpc.instruments import Instrument
 from starnet_hpc.labels import ordered
 from starnet_hpc.statistics import Floats, median
 from starnet_hpc.stores import Store, open_store
@@ -110,7 +109,8 @@ def compare(config: ExperimentConfig, instrument: Instrument, reference: Store, 
     """
     names = ordered([*reference.label_names, *other.label_names])
     ours, theirs = (_columns(store, names) for store in (reference, other))
-    views = [_View(store, instrument, config) for store in (reference, other)]
+    pixels = _pixels(instrument)
+    views = [TemplateView(store, instrument, config.augment, pixels) for store in (reference, other)]
     mine, its = matches(ours, theirs, names)
     if mine.size >= FEWEST_MATCHES:
         chosen = _evenly(mine.size)
@@ -202,36 +202,6 @@ def along_labels(found: Sequence[Comparison]) -> Table:
     return table("grid_differences", "Difference of other grids from this run's, along the labels", columns, rows)
 
 
-class _View:
-    """A grid's templates as the networks would see them, on some of the instrument's pixels."""
-
-    def __init__(self, store: Store, instrument: Instrument, config: ExperimentConfig) -> None:
-        grid = store.wavelength
-        low, high = instrument.template_range(vrad_max=0.0, vsini_max=0.0)
-        if grid[0] > low or grid[-1] < high:
-            raise CoverageError(
-                f"{store.path}: templates cover {grid[0]:.2f}-{grid[-1]:.2f} A, but {instrument.name} needs "
-                f"{low:.2f}-{high:.2f} A; ingest that grid with this run's instrument"
-            )
-        self._templates = store.mapped_rows()
-        native = store.attributes.get("native_resolution")
-        check_native(native, instrument.sharpest, str(store.path))
-        sigma = sigma_kms(native) if native else 0.0
-        self._forward = ForwardModel(grid, instrument.lower, instrument.upper, instrument.arms, sigma)
-        seen = np.flatnonzero(~instrument.tellurics())
-        self._pixels = seen[_evenly(seen.size, _MOST_PIXELS)]
-        self._continuum = continuum_for(instrument, config.augment)
-
-    def normalised(self, row: int) -> Floats:
-        """Return a template's flux over the continuum that step vi finds [pixels]."""
-        flux = self._forward.observe(self._templates[row], vsini=0.0, epsilon=0.0, vrad=0.0)
-        return np.asarray((flux / self._continuum.fit(flux))[self._pixels], dtype=np.float64)
-
-    def many(self, rows: Rows) -> Floats:
-        """Return several templates [rows, pixels]."""
-        return np.stack([self.normalised(row) for row in rows.tolist()])
-
-
 def _columns(store: Store, names: Sequence[str]) -> Floats:
     """Return labels [templates, L]; those that a grid does not vary as its format has them, else solar ratios."""
     labels = np.asarray(store.column("labels"), dtype=np.float64)
@@ -245,6 +215,12 @@ def _columns(store: Store, names: Sequence[str]) -> Floats:
         tied = store.attributes.get("format") == "ferre"
         columns["afe"] = np.array([alpha_of(feh) for feh in columns["feh"]]) if tied else np.zeros(len(store))
     return np.stack([columns[name] for name in names], axis=1)
+
+
+def _pixels(instrument: Instrument) -> Rows:
+    """Return pixels to compare spectra on."""
+    seen = np.flatnonzero(~instrument.tellurics())
+    return np.asarray(seen[_evenly(seen.size, _MOST_PIXELS)], dtype=np.int64)
 
 
 def _evenly(count: int, most: int = _MOST_TEMPLATES) -> Rows:

@@ -1,7 +1,7 @@
 """Predict: members and `test.zarr`, `survey.zarr` in; catalogues out. One process, or many under MPI."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,7 @@ def predict(config: ExperimentConfig, *, only: str | None = None) -> list[Path]:
         PredictionError: some units failed; the others are kept, and a rerun does only what failed.
         LauncherError: the MPI launcher and the MPI library do not belong together.
     """
-    with started_ranks() as ranks, _log(config, ranks) as log:
+    with started_ranks() as ranks, stage_log("predict", config.run_dir, rank=ranks.rank) as log:
         device = chosen_device(config)
         # Threads change the order of sums inside a network, so their number is part of the recipe, not of the machine.
         torch.set_num_threads(config.predict.threads)
@@ -67,18 +67,6 @@ def predict(config: ExperimentConfig, *, only: str | None = None) -> list[Path]:
                 ranks.first_does(keep_sensitivity, config, task, trained_on, device, log)
         ranks.first_does(_raise_failures, failures)
         return [config.catalogue(task.name) for task in tasks if task.name != "valid"]
-
-
-@contextmanager
-def _log(config: ExperimentConfig, ranks: Ranks) -> Iterator[StageLog]:
-    name = "predict" if ranks.first else f"predict-rank{ranks.rank}"
-    with stage_log(name, config.run_dir, quiet=not ranks.first) as log:
-        try:
-            yield log
-        except Exception as error:
-            if not ranks.first:  # what it says on the screen may be lost when all ranks are ended
-                log.warning("%s: %s", type(error).__name__, error)
-            raise
 
 
 def _predict_store(

@@ -55,7 +55,11 @@ def train(config: ExperimentConfig, member: int = 0) -> Path:
         count = config.ensemble.members
         raise ConfigError(f"--member {member}: ensemble.members is {count}, so members are 0 to {count - 1}")
     # From the very beginning: a signal that comes while spectra are read is heeded before the first step.
-    with stop_requests() as stop, joined_ranks() as ranks, _log(config, member, ranks) as log:
+    with (
+        stop_requests() as stop,
+        joined_ranks() as ranks,
+        stage_log(f"train-{member:02d}", config.run_dir, rank=ranks.rank) as log,
+    ):
         _train(config, member, ranks, log, stop)
     return config.member_dir(member) / BEST
 
@@ -146,13 +150,6 @@ def _train(config: ExperimentConfig, member: int, ranks: Ranks, log: StageLog, s
 def _selection(config: ExperimentConfig) -> Selection:
     """Return the pixels that members are given."""
     return select_pixels(config.network, load_instrument(config.instrument))
-
-
-@contextmanager
-def _log(config: ExperimentConfig, member: int, ranks: Ranks) -> Iterator[StageLog]:
-    name = f"train-{member:02d}" if ranks.first else f"train-{member:02d}-rank{ranks.rank}"
-    with stage_log(name, config.run_dir, quiet=not ranks.first) as log:
-        yield log
 
 
 @contextmanager
@@ -295,8 +292,6 @@ def _run(
         finished = trainer.run(events)
     if not finished:
         now = trainer.progress
-        # At once: in a job that is queued again, Slurm may end this process before it can print why it ends.
-        log.info("member %d: the state after step %d of epoch %d is saved", member, now.step, now.epoch + 1)
         error = InterruptedRunError(
             f"member {member}: asked to stop in epoch {now.epoch + 1} after step {now.step}; "
             f"the state is saved, run the same command again to go on"

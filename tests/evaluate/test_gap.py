@@ -2,16 +2,29 @@
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from starnet_hpc.evaluate import gap
 from starnet_hpc.evaluate.document import Text
-from starnet_hpc.evaluate.gap import OBSERVED, SYNTHETIC, accuracy, alike, gap_section, pair, principal_components
+from starnet_hpc.evaluate.gap import (
+    AUGMENTED,
+    OBSERVED,
+    RAW,
+    SYNTHETIC,
+    accuracy,
+    alike,
+    gap_section,
+    pair,
+    principal_components,
+)
 from starnet_hpc.evaluate.inputs import Inputs, Survey, read_inputs
+from starnet_hpc.evaluate.templates import TemplateView
 from starnet_hpc.kernels.random import stream
 from tests.evaluate.fake_run import Recipe, build_run
+from tests.evaluate.test_grids import nodes, write_grid
 
 KEY = stream(7, "test")
 
@@ -19,7 +32,9 @@ KEY = stream(7, "test")
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
     recipe = Recipe(n_test=400, templates=40, n_survey=90, members=1, examples=False, failed_survey=(3, 8))
-    return read_inputs(build_run(tmp_path_factory.mktemp("gap"), recipe))
+    config = build_run(tmp_path_factory.mktemp("gap"), recipe)
+    write_grid(config.store("grid"), nodes())
+    return read_inputs(config)
 
 
 def survey(inputs: Inputs) -> Survey:
@@ -87,16 +102,43 @@ def test_partners_are_alike_in_noise_and_labels_and_nobody_has_two(inputs: Input
     assert pair(test, observed, 7, {"mass": 1.0}) is None
 
 
-def test_the_chapter_has_a_map_and_two_numbers_and_is_the_same_again(inputs: Inputs) -> None:
+def test_the_chapter_has_two_maps_and_four_numbers_and_is_the_same_again(inputs: Inputs) -> None:
     (section,) = gap_section(inputs)
     shown, listed = section.tables()
-    assert shown.distinct("sample") == [SYNTHETIC, OBSERVED]
-    assert len(shown.rows) == 2 * 88
-    assert listed.texts("matched") == ["S/N", "S/N and labels"]
-    assert (np.abs(listed.numbers("accuracy_percent") - 50.0) < 3.5 * listed.numbers("accuracy_percent_error")).all()
+    assert shown.distinct("spectra") == [RAW, AUGMENTED]
+    for way in (RAW, AUGMENTED):
+        assert len(shown.where(spectra=way, sample=SYNTHETIC).rows) == 88
+        assert len(shown.where(spectra=way, sample=OBSERVED).rows) == 88
+    assert listed.texts("matched") == ["S/N", "S/N", "S/N and labels", "S/N and labels"]
+    # The grid's templates are of another kind than what this run was trained on.
+    raw, trained = listed.where(spectra=RAW), listed.where(spectra=AUGMENTED)
+    assert (raw.numbers("accuracy_percent") > 75.0).all()
+    assert (np.abs(trained.numbers("accuracy_percent") - 50.0) < 3.5 * trained.numbers("accuracy_percent_error")).all()
     (again,) = gap_section(inputs)
     assert [table.csv() for table in again.tables()] == [shown.csv(), listed.csv()]
     assert next(section.pictures()).render()["png"].startswith(b"\x89PNG")
+
+
+def test_raw_templates_are_those_of_the_partners(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[int]] = []
+    many = TemplateView.many
+
+    def watched(view: TemplateView, rows: np.ndarray) -> np.ndarray:
+        asked.append(rows.tolist())
+        return many(view, rows)
+
+    monkeypatch.setattr(TemplateView, "many", watched)
+    (section,) = gap_section(inputs)
+    shown, _ = section.tables()
+    partners = shown.where(spectra=RAW, sample=SYNTHETIC).numbers("row").astype(int)
+    assert sorted(asked[0]) == sorted((partners % 40).tolist()), "row k of the held-out spectra is of template k % 40"
+
+
+def test_without_the_grid_there_are_no_raw_templates_and_the_chapter_says_so(inputs: Inputs) -> None:
+    (section,) = gap_section(replace(inputs, config=inputs.config.model_copy(update={"run_dir": Path("/nowhere")})))
+    shown, listed = section.tables()
+    assert shown.distinct("spectra") == listed.distinct("spectra") == [AUGMENTED]
+    assert "grid.zarr is not there" in next(section.pictures()).note
 
 
 def words_of(inputs: Inputs) -> str:

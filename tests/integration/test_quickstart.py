@@ -93,7 +93,7 @@ def blocks(page: str) -> Iterator[tuple[str, str]]:
     yield from re.findall(r"^```(console|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["stores.md", "tutorial_laptop.md"])
+@pytest.mark.parametrize("page", ["stores.md", "logs.md", "tutorial_laptop.md"])
 def test_the_examples_of_the_documentation_do_what_it_says(
     finished: tuple[Path, str], page: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

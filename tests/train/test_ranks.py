@@ -69,7 +69,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("member 0 epoch 2:") == 1, "only the first rank talks"
-    logs = {path.name: path.read_text().count("epoch 2:") for path in (config.run_dir / "logs").iterdir()}
+    logs = {path.name: path.read_text().count("epoch 2:") for path in (config.run_dir / "logs").glob("*.log")}
     assert logs == {"train-00.log": 1, "train-00-rank1.log": 1, "train-00-rank2.log": 1}
     return best(config)
 
