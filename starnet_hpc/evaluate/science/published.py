@@ -12,6 +12,7 @@ from starnet_hpc.evaluate.document import Block, Grid
 from starnet_hpc.evaluate.inputs import Survey
 from starnet_hpc.evaluate.sample import Sample
 from starnet_hpc.evaluate.science.csvtable import read_rows
+from starnet_hpc.evaluate.science.starnames import names_in, star_of
 from starnet_hpc.evaluate.tables import Column, Row, Table, table
 from starnet_hpc.labels import ordered
 from starnet_hpc.statistics import Floats
@@ -58,8 +59,8 @@ def read_labels(path: Path, ids: Sequence[str]) -> tuple[dict[str, Floats], dict
     """Return published labels and their errors [n] by label, NaN where unknown.
 
     Args:
-        path: CSV with a column `id` (or `star`), columns of labels, and where known `e_` their errors.
-        ids: of the stars [n]; blanks and capitals do not matter.
+        path: CSV with a column `id`, `star`, `hd` or `hip`, columns of labels, and where known `e_` their errors.
+        ids: of the stars [n]; blanks and capitals do not matter, and benchmark stars are known by other names, too.
 
     Raises:
         MissingInputError: there is no such file.
@@ -68,23 +69,25 @@ def read_labels(path: Path, ids: Sequence[str]) -> tuple[dict[str, Floats], dict
     what = "table of published labels (evaluate.benchmark_labels)"
     lines = read_rows(path, (), what)
     names = tuple(lines[0][1]) if lines else ()
-    key = next((name for name in ("id", "star") if name in names), "")
     labels = ordered(names)
-    if not key or not labels:
+    if not {"id", "star", "hd", "hip"} & set(names) or not labels:
         raise ObservationFormatError(
-            f"{path}: a {what} has a column id (or star) and columns of labels such as teff and e_teff; its columns "
-            f"are {', '.join(names) or 'none'}"
+            f"{path}: a {what} has a column id (or star, hd, hip) and columns of labels such as teff and e_teff; its "
+            f"columns are {', '.join(names) or 'none'}"
         )
-    place = {_spelt(name): k for k, name in enumerate(ids)}
+    place = {star_of(name): k for k, name in enumerate(ids)}
     values = {name: np.full(len(ids), np.nan) for label in labels for name in (label, f"e_{label}")}
     seen: set[str] = set()
     for number, row in lines:
-        star = _spelt(row[key])
-        if star in seen:
-            raise ObservationFormatError(f"{path}: line {number}: {row[key]!r} is there twice")
-        seen.add(star)
-        if star not in place:
+        stars = {star_of(name) for name in names_in(row)}
+        if again := stars & seen:
+            raise ObservationFormatError(f"{path}: line {number}: {', '.join(sorted(again))} is there twice")
+        seen |= stars
+        if not (known := stars & set(place)):
             continue
+        if len(known) > 1:
+            raise ObservationFormatError(f"{path}: line {number}: is of two stars, {' and '.join(sorted(known))}")
+        star = known.pop()
         for name, column in values.items():
             if text := row.get(name, ""):
                 column[place[star]] = _number(path, number, name, text)
@@ -100,10 +103,6 @@ def _together(name: str, caption: str, compared: Mapping[str, tuple[Table, Table
     rows: list[Row] = [{"source": source, **row} for source, pair in compared.items() for row in pair[which].rows]
     columns = next(iter(compared.values()))[which].columns
     return table(name, caption, (Column("source", "labels"), *columns), rows)
-
-
-def _spelt(name: str) -> str:
-    return "".join(name.split()).casefold()
 
 
 def _number(path: Path, line: int, column: str, text: str) -> float:

@@ -1,5 +1,6 @@
 """Benchmark stars against other published labels than the manifest's."""
 
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from starnet_hpc.errors import MissingInputError, ObservationFormatError
 from starnet_hpc.evaluate.document import Grid
 from starnet_hpc.evaluate.inputs import read_inputs
+from starnet_hpc.evaluate.science.csvtable import read_rows
 from starnet_hpc.evaluate.science.published import OWN, other_labels, read_labels
+from starnet_hpc.evaluate.science.starnames import names_in, star_of
 from starnet_hpc.evaluate.stage import _benchmarks
 from tests.evaluate.fake_run import HIGH, LABELS, LOW, Recipe, build_run
 
@@ -58,7 +61,8 @@ def test_each_source_has_its_own_differences(tmp_path: Path) -> None:
         ("name,teff\nSun,5772\n", "has a column id"),
         ("id,mass\nSun,1\n", "columns of labels .* its columns are id, mass"),
         ("id,teff\nSun,hot\n", "line 2: teff is 'hot', expected a number"),
-        ("id,teff\nSun,5772\nsun,5772\n", "line 3: 'sun' is there twice"),
+        ("id,teff\nSun,5772\nsun,5772\n", "line 3: sun is there twice"),
+        ("star,hip,teff\nSun,,5772\nSun,16537,5772\n", "line 3: sun is there twice"),
         ("id,teff\nVega,9600\n", r"none of the survey's benchmark stars \(Sun\)"),
     ],
 )
@@ -71,7 +75,27 @@ def test_tables_that_cannot_be_used_are_refused(tmp_path: Path, text: str, words
         read_labels(tmp_path / "none.csv", ["Sun"])
 
 
+def test_a_line_that_names_two_stars_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("star,hip,teff\nSun,16537,5772\n")
+    with pytest.raises(ObservationFormatError, match="line 2: is of two stars, epseri and sun"):
+        read_labels(tmp_path / "labels.csv", ["Sun", "eps Eri"])
+
+
 def test_the_later_release_of_the_gaia_benchmark_stars(shared: Path) -> None:
-    truth, error = read_labels(shared / "data/labels/gbs_v3_192.csv", ["HD 22049", "Sun"])
-    assert (truth["teff"][0], error["teff"][0], truth["logg"][0]) == (5130.0, 30.0, 4.63)
-    assert np.isnan(truth["teff"][1])
+    """It has HD and HIP numbers; surveys have other names."""
+    truth, error = read_labels(shared / "data/labels/gbs_v3_192.csv", ["eps Eri", "Sun", "alfBoo", "Procyon"])
+    np.testing.assert_array_equal(truth["teff"], [5130.0, np.nan, 4277.0, 6582.0])
+    np.testing.assert_array_equal(error["teff"], [30.0, np.nan, 23.0, 5.0])
+
+
+def test_names_of_benchmark_stars_agree_with_catalogues(shared: Path) -> None:
+    lines = files("starnet_hpc.evaluate.science").joinpath("benchmark_names.txt").read_text().splitlines()
+    known = {name for line in lines if not line.startswith("#") for name in line.split()}
+    seen = 0
+    for file in ("benchmark17.csv", "gbs_v3_192.csv"):
+        for _, row in read_rows(shared / "data/labels" / file, ("star", "hip"), "table"):
+            names = names_in({"star": row["star"].removesuffix("(excluded)"), "hip": row["hip"]})
+            if known & set(names):
+                assert len({star_of(name) for name in names}) == 1, names
+                seen += 1
+    assert seen > 40
