@@ -88,8 +88,8 @@ class EvaluateConfig(Section):
     trusted: dict[str, Interval] = Field(default_factory=dict)
     """Ranges of labels outside which benchmark stars are not compared; by default the trained ranges."""
     benchmark_labels: dict[Annotated[str, Field(min_length=1)], UserPath] = Field(default_factory=dict)
-    """Name and file (CSV: `id`, `star`, `hd` or `hip`; labels, `e_` labels) of other published labels of the benchmark stars, to
-    compare with as with those of the manifest."""
+    """Name and file (CSV: `id`, `star`, `hd` or `hip`; labels, `e_` labels) of other published labels of the benchmark
+    stars, to compare with as with those of the manifest."""
     compare_grids: dict[Annotated[str, Field(min_length=1)], UserPath] = Field(default_factory=dict)
     """Name and `grid.zarr` of other synthetic grids, ingested with this instrument, to compare with this run's."""
     example_spectra: Annotated[int, Field(ge=0, le=20)] = 4
