@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
 
+import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from starnet_hpc.evaluate.figures.style import rendered, styled
 from starnet_hpc.evaluate.tables import Table
+from starnet_hpc.provenance import digest_bytes, digest_recipe
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,26 @@ class Picture:
     note: str = ""
 
     def render(self) -> dict[str, bytes]:
-        """Return the figure as `png` and `pdf`."""
+        """Return the figure as `pdf` and `png`; the latter has the digest in it."""
         with styled():
-            return rendered(self.draw(self.table))
+            return rendered(self.draw(self.table), self.digest)
+
+    @property
+    def digest(self) -> str:
+        """Digest of all that its bytes depend on: the table, and the code."""
+        table, draw = self.table, self.draw
+        fixed: tuple[object, ...] = ()
+        if isinstance(draw, partial):
+            fixed, draw = (draw.args, draw.keywords), draw.func
+        shown = repr([table.name, table.caption, table.columns, table.rows, draw.__module__, draw.__qualname__, fixed])
+        return digest_recipe({"shown": digest_bytes(shown.encode()), "code": _code()})
+
+
+@cache
+def _code() -> str:
+    sources = sorted(Path(__file__).parent.rglob("*.py"))
+    code = b"".join(path.read_bytes() for path in sources)
+    return digest_bytes(code + mpl.__version__.encode())
 
 
 Block = Text | Listing | Grid | Stars | Picture

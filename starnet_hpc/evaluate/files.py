@@ -4,17 +4,23 @@ import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from starnet_hpc.evaluate.document import Section
+from starnet_hpc.evaluate.document import Picture, Section
 from starnet_hpc.evaluate.tables import Column, Row, table
 from starnet_hpc.stores import explain_full_disk, write_atomically
 
 INDEX = "index"
 
+_FORMS = ("pdf", "png")
+"""In the order in which they are written: where the PNG is, the PDF is of the same figure."""
+_HEAD = 1024
+_PNG_END = b"IEND\xaeB`\x82"
+
 
 def write_files(folder: Path, chapters: Sequence[Section], drawn: Callable[[str], object]) -> dict[str, bytes]:
     """Write every table as CSV and every figure as PNG and PDF; return the PNGs by the name of their table.
 
-    Files that an earlier evaluation wrote and this one did not (say, of a survey that was dropped) are removed.
+    Figures that are there already as they would be drawn again are left alone: drawing takes most of the time. Files
+    that an earlier evaluation wrote and this one did not (say, of a survey that was dropped) are removed.
 
     Args:
         folder: where to.
@@ -26,24 +32,41 @@ def write_files(folder: Path, chapters: Sequence[Section], drawn: Callable[[str]
     index: dict[str, str] = {}
     images: dict[str, bytes] = {}
 
-    def write(name: str, form: str, content: bytes, caption: str) -> None:
+    def write(name: str, form: str, content: bytes) -> None:
         write_atomically(folder / f"{name}.{form}", lambda file: file.write(content))
-        index[f"{name}.{form}"] = caption
 
     for chapter in chapters:
         for shown in chapter.tables():
-            write(shown.name, "csv", shown.csv().encode(), shown.caption)
+            write(shown.name, "csv", shown.csv().encode())
+            index[f"{shown.name}.csv"] = shown.caption
         for picture in chapter.pictures():
-            forms = picture.render()
-            for form, content in forms.items():
-                write(picture.table.name, form, content, picture.table.caption)
-            images[picture.table.name] = forms["png"]
-            drawn(picture.table.name)
+            name = picture.table.name
+            image = _drawn_before(folder, picture)
+            if image is None:
+                forms = picture.render()
+                for form in _FORMS:
+                    write(name, form, forms[form])
+                image = forms["png"]
+            images[name] = image
+            index |= {f"{name}.{form}": picture.table.caption for form in _FORMS}
+            drawn(name)
     _remove_stale(folder, set(index))
     rows: list[Row] = [{"file": name, "content": caption} for name, caption in index.items()]
     listed = table(INDEX, "Files of this folder", (Column("file"), Column("content")), rows)
     write_atomically(folder / f"{INDEX}.csv", lambda file: file.write(listed.csv().encode()))
     return images
+
+
+def _drawn_before(folder: Path, picture: Picture) -> bytes | None:
+    """Return the PNG of a figure that is there as it would be drawn again; None if it has to be drawn."""
+    png, pdf = (folder / f"{picture.table.name}.{form}" for form in ("png", "pdf"))
+    try:
+        content = png.read_bytes()
+    except OSError:
+        return None
+    # In the head, in front of the pixels; whoever cuts or changes the picture writes another head.
+    whole = picture.digest.encode() in content[:_HEAD] and content.endswith(_PNG_END)
+    return content if whole and pdf.exists() else None
 
 
 def _remove_stale(folder: Path, current: set[str]) -> None:

@@ -92,13 +92,13 @@ def legend_above(drawn: Figure, axes: Axes, title: str = "") -> None:
         drawn.legend(handles, names, title=title or None, loc="outside upper center", ncols=max(len(handles), 1))
 
 
-def rendered(drawn: Figure) -> dict[str, bytes]:
-    """Return a figure as `png` and `pdf`, the same bytes for the same figure (no dates)."""
+def rendered(drawn: Figure, mark: str) -> dict[str, bytes]:
+    """Return a figure as `pdf` and `png`, the same bytes for the same figure; a mark stands in the PNG's head."""
     drawn.draw_without_rendering()
     drawn.set_layout_engine("none")  # what was laid out serves both forms
     undated: dict[str, dict[str, str | None]] = {
-        "png": {"Software": None},
         "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+        "png": {"Software": None, "Comment": mark},
     }
     forms = {}
     for form, metadata in undated.items():
