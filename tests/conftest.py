@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 IN_CI = os.environ.get("CI") == "true"
+REPORT = ("tests/evaluate/test_browser.py", "tests/evaluate/test_stage.py")
 ACCEPTED_SKIPS = ("no shared data:", "no GPU:", "no browser:")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background jobs ignore Ctrl-C, and so would the commands that tests start and interrupt.
@@ -34,7 +35,9 @@ def shared(pytestconfig: pytest.Config) -> Path:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Deal whole files to the processes, which share what a file's fixtures made; all tests on Slurm are one file.
+    """Deal whole files to the processes, which share what a file's fixtures made.
+
+    All tests on Slurm are as one file, and so are those that look at the same report.
 
     Not `--dist loadgroup`: with pytest 9 the groups that xdist 3.8 adds to the names of tests are not seen.
     """
@@ -43,7 +46,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            return CLUSTER if file.startswith(f"tests/{CLUSTER}/") else file
+            if file.startswith(f"tests/{CLUSTER}/"):
+                return CLUSTER
+            return REPORT[0] if file in REPORT else file
 
     return ByFile(config, log)
 
