@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 from starnet_hpc.config import ExperimentConfig
+from starnet_hpc.evaluate import compare_runs
+from starnet_hpc.evaluate.document import Picture
+from starnet_hpc.evaluate.figures import training
 from tests.evaluate.browser import Browser, Tab, headless
+from tests.evaluate.fake_run import Recipe, build_run
+from tests.evaluate.test_figures import losses
 
 DESK, PHONE = 1300, 400
 VALUES = "[...document.querySelectorAll('table[data-name=test_residuals] tbody tr')].map(r => r.cells[6].dataset.value)"
@@ -24,18 +29,39 @@ def report(reported_run: ExperimentConfig) -> Path:
     return reported_run.run_dir / "report.html"
 
 
-@pytest.mark.parametrize("width", [DESK, PHONE])
-def test_the_page_is_whole_and_asks_for_nothing_from_elsewhere(browser: Browser, report: Path, width: int) -> None:
-    tab = Tab(browser, report, width)
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs side by side; all figures are one, since drawing them takes most of the time (test_figures.py)."""
+    folder = tmp_path_factory.mktemp("pair")
+    recipe = Recipe(n_test=200, templates=20, n_survey=40, members=2, examples=False)
+    first, second = (build_run(folder / name, recipe, name=name) for name in ("narrow", "a_wide_one_with_a_long_name"))
+    drawn = Picture(losses([0.5, -0.5]), training.losses).render()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Picture, "render", lambda _: drawn)
+        return compare_runs(first, second)
+
+
+def is_whole(tab: Tab, page: Path, width: int, images: int) -> None:
+    """Check that a page shows all it has, in its window, and asks nobody for anything."""
     assert tab.complaints() == []
-    assert [url for url in tab.requests() if not url.startswith("data:")] == [report.as_uri()]
+    assert [url for url in tab.requests() if not url.startswith("data:")] == [page.as_uri()]
     assert tab.tell("window.innerWidth") == width
-    assert tab.tell("document.images.length") >= 15
+    assert tab.tell("document.images.length") >= images
     assert tab.tell("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     # What is wider than the window scrolls in its own box.
     assert tab.tell("document.documentElement.scrollWidth") == tab.tell("document.documentElement.clientWidth")
     inside = "[...document.querySelectorAll('h2, p, li')].every(it => it.getBoundingClientRect().right <= innerWidth)"
     assert tab.tell(inside)
+
+
+@pytest.mark.parametrize("width", [DESK, PHONE])
+def test_the_page_is_whole_and_asks_for_nothing_from_elsewhere(browser: Browser, report: Path, width: int) -> None:
+    is_whole(Tab(browser, report, width), report, width, 15)
+
+
+@pytest.mark.parametrize("width", [DESK, PHONE])
+def test_so_is_the_page_of_two_runs(browser: Browser, comparison: Path, width: int) -> None:
+    is_whole(Tab(browser, comparison, width), comparison, width, 4)
 
 
 @pytest.mark.parametrize("width", [DESK, PHONE])
