@@ -24,10 +24,10 @@ from starnet_hpc.stores import Store, StoreState, footprint, open_store, state_o
 
 _SPLITS = ("train", "valid", "test")
 _HOUR_S = 3600.0
-_NOT_COUNTED = "not counted: weights and checkpoints of the members, predictions, catalogues and the report"
+_NOT_COUNTED = "bytes not counted: weights and checkpoints of the members, predictions, catalogues and the report"
 _ON_CORES = (
     "ensemble, predict: measured on a core of this machine, which has no GPU, and shared evenly by all cores of all "
-    "processes; predict without reading, velocities first and reconstructions"
+    "processes; with what a process takes to start"
 )
 
 
@@ -135,7 +135,8 @@ def make_plan(config: ExperimentConfig, scratch: Path) -> Plan:
         _plan_survey(config, states["survey"], scratch, found)
     if all(states[name].state == "complete" for name in ("grid", *_SPLITS)):
         found.stores += [_there(config, name, states[name]) for name in ("grid", *_SPLITS)]
-        _add_learning(config, found, open_store(config.store("train"), made_by="augment").label_names)
+        names = open_store(config.store("train"), made_by="augment").label_names
+        _add_learning(config, found, names, open_store(config.store("grid"), made_by="ingest"))
         return found
     grid = _plan_grid(config, states["grid"], scratch, found)
     tried = config
@@ -148,13 +149,13 @@ def make_plan(config: ExperimentConfig, scratch: Path) -> Plan:
     found.stores += [_planned(config, name, expected[name], states[name]) for name in _SPLITS]
     rows = sum(store.rows - store.rows_there for store in found.stores if store.name in _SPLITS)
     _add_stage(config, found, "augment", rows, "spectra", trial)
-    _add_learning(config, found, training_labels(grid.label_names))
+    _add_learning(config, found, training_labels(grid.label_names), grid)
     return found
 
 
-def _add_learning(config: ExperimentConfig, found: Plan, label_names: Sequence[str]) -> None:
-    labels = len(config.train.labels or label_names)
-    found.learning += plan_learning(config, labels, {store.name: store.rows for store in found.stores})
+def _add_learning(config: ExperimentConfig, found: Plan, label_names: Sequence[str], grid: Store) -> None:
+    labels = config.train.labels or label_names
+    found.learning += plan_learning(config, labels, {store.name: store.rows for store in found.stores}, grid)
     if any(one.core_hours is not None for one in found.learning):
         found.told.append(_ON_CORES)
 

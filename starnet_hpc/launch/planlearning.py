@@ -1,17 +1,24 @@
-"""What training and prediction will take, from a few steps and spectra on this machine; and what a cluster forbids."""
+"""What training, prediction and the report will take, from a few steps on this machine; and what a cluster forbids."""
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
 from starnet_hpc import parallel
 from starnet_hpc.config import ExperimentConfig
+from starnet_hpc.evaluate.rehearsal import rehearse as rehearse_report
 from starnet_hpc.instruments import load_instrument
 from starnet_hpc.launch.scripts import resources_of
 from starnet_hpc.launch.words import bytes_in_words, time_in_words
 from starnet_hpc.predict.rehearsal import rehearse as rehearse_prediction
+from starnet_hpc.predict.rehearsal import rehearse_beside
+from starnet_hpc.stores import Store
 from starnet_hpc.train.rehearsal import rehearse as rehearse_training
 
 _HOUR_S = 3600.0
@@ -24,13 +31,15 @@ _MEMORY_OF_A_PROCESS_GB = 3.0
 
 @dataclass(frozen=True)
 class PlannedLearning:
-    """Training of all members, or prediction of all stores: what is left to do."""
+    """Training of all members, prediction of all stores, or the report: what is left to do."""
 
     name: str
     items: int
     unit: str
     seconds: float
     """Of one item on one core of this machine, or on its GPU [s]."""
+    start_s: float
+    """CPU time until a process has imported what it needs [s]."""
     core_hours: float | None
     """None: it was measured on a GPU."""
     gpu_hours: float | None
@@ -40,17 +49,21 @@ class PlannedLearning:
     """If all cores (or GPUs) of all processes share the work evenly, the best that can be."""
 
 
-def plan_learning(config: ExperimentConfig, labels: int, rows: Mapping[str, int]) -> list[PlannedLearning]:
-    """Return what training and prediction take, measured on a GPU if there is one, else on a core of this machine.
+def plan_learning(
+    config: ExperimentConfig, labels: Sequence[str], rows: Mapping[str, int], grid: Store
+) -> list[PlannedLearning]:
+    """Return what training, prediction and the report take, measured on a GPU if there is one, else on a core.
 
     Args:
         config: of the experiment.
-        labels: how many are trained.
+        labels: that are trained.
         rows: spectra of the stores by name.
+        grid: its templates, or some of them.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     members, on_slurm = config.ensemble.members, config.ensemble.executor == "slurm"
     waiting = sum(not (config.member_dir(member) / "best.pt").exists() for member in range(members))
+    start_s = _start_of("starnet_hpc.train.stage, starnet_hpc.predict.stage")
     found = []
     if waiting:
         size, epochs = config.train.batch_size, config.train.epochs
@@ -58,18 +71,32 @@ def plan_learning(config: ExperimentConfig, labels: int, rows: Mapping[str, int]
         at_once = waiting if on_slurm else min(config.ensemble.parallel, waiting)
         asked = resources_of(config, "members")
         processes = at_once * asked.nodes * (asked.tasks_per_node or 1)
-        each = rehearse_training(config, labels, device)
+        each = rehearse_training(config, len(labels), device)
         units = _units(config, device, processes, asked.cpus_per_task or 1)
         # The last round may have fewer members than there is room for.
-        filled = units * waiting / (at_once * math.ceil(waiting / at_once))
-        found.append(_planned("ensemble", waiting * steps, "steps", each, device, processes, filled))
+        rounds = math.ceil(waiting / at_once)
+        filled = units * waiting / (at_once * rounds)
+        work = _Work("ensemble", waiting * steps, "steps", each, start_s)
+        found.append(_planned(work, device, processes, filled, rounds))
     spectra = sum(count for name, count in rows.items() if name in {"valid", "test", "survey"})
     asked = resources_of(config, "predict")
     ranks = asked.nodes * (asked.tasks_per_node or 1) if on_slurm else config.cluster.predict_ranks
-    each = members * rehearse_prediction(config, labels, device)
+    each = members * rehearse_prediction(config, len(labels), device) + rehearse_beside(config, grid)
     units = _units(config, device, ranks, config.predict.threads)
-    found.append(_planned("predict", spectra, "spectra", each, device, ranks, units))
+    found.append(_planned(_Work("predict", spectra, "spectra", each, start_s), device, ranks, units))
+    figures, each = rehearse_report(labels, survey=config.survey is not None)
+    start_s = _start_of("starnet_hpc.evaluate.stage")
+    found.append(_planned(_Work("evaluate", figures, "figures", each, start_s), "cpu", 1, 1))
     return found
+
+
+@cache
+def _start_of(modules: str) -> float:
+    """Return the CPU time [s] of a process that imports modules, and does nothing else."""
+    with subprocess.Popen([sys.executable, "-c", f"import {modules}"]) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return used.ru_utime + used.ru_stime
 
 
 def _units(config: ExperimentConfig, device: str, processes: int, cores: int) -> int:
@@ -127,12 +154,23 @@ def _of_jobs(config: ExperimentConfig, walls: Mapping[str, float]) -> Iterator[s
             )
 
 
-def _planned(
-    name: str, items: int, unit: str, seconds: float, device: str, processes: int, units: float
-) -> PlannedLearning:
-    hours, on_gpu = items * seconds / _HOUR_S, device == "cuda"
-    core, gpu = (None, hours) if on_gpu else (hours, None)
-    return PlannedLearning(name, items, unit, seconds, core, gpu, processes, items * seconds / units)
+@dataclass(frozen=True)
+class _Work:
+    """What is to be done."""
+
+    name: str
+    items: int
+    unit: str
+    seconds: float
+    start_s: float
+
+
+def _planned(work: _Work, device: str, processes: int, units: float, rounds: int = 1) -> PlannedLearning:
+    """Return the plan of work that so many cores or GPUs share evenly, by so many processes in each round."""
+    work_s, starts_s = work.items * work.seconds, rounds * processes * work.start_s
+    core, gpu = (None, work_s / _HOUR_S) if device == "cuda" else ((work_s + starts_s) / _HOUR_S, None)
+    wall_s = work_s / units + rounds * work.start_s
+    return PlannedLearning(work.name, work.items, work.unit, work.seconds, work.start_s, core, gpu, processes, wall_s)
 
 
 def rows_of_table(found: Sequence[PlannedLearning]) -> Iterator[tuple[str, ...]]:

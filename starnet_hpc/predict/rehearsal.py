@@ -1,21 +1,26 @@
-"""What a spectrum takes the networks of an ensemble on this machine, from one batch of noise."""
+"""What the prediction of a spectrum takes on this machine, from one batch of noise and a few templates."""
 
 import time
 
+import numpy as np
 import torch
 
 from starnet_hpc.allocation import keep_freed_memory
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.instruments import load_instrument, select_pixels
 from starnet_hpc.networks import build_network
+from starnet_hpc.predict.reconstruction import Reconstruction
+from starnet_hpc.predict.templates import chosen_templates
+from starnet_hpc.predict.velocity import RestFrame
+from starnet_hpc.stores import Store
 
 _BATCHES = 2
+_SPECTRA = 24
+_NOISE = 0.03
 
 
 def rehearse(config: ExperimentConfig, labels: int, device: str) -> float:
     """Return the time [s] that a spectrum takes one member on one core, or on a GPU.
-
-    Reading, cross-correlation and reconstruction are not in it.
 
     Args:
         config: of the experiment.
@@ -41,3 +46,28 @@ def rehearse(config: ExperimentConfig, labels: int, device: str) -> float:
             return (clock() - start) / (_BATCHES * config.predict.batch_size)
     finally:
         torch.set_num_threads(threads)
+
+
+def rehearse_beside(config: ExperimentConfig, grid: Store) -> float:
+    """Return the CPU time [s] of what is done with a spectrum beside the networks: its velocity, its reconstruction.
+
+    Args:
+        config: of the experiment.
+        grid: some of its templates.
+    """
+    instrument = load_instrument(config.instrument)
+    made = Reconstruction(grid, instrument, config.augment)
+    names, rows = grid.label_names, np.linspace(0, len(grid) - 1, _SPECTRA).astype(np.int64)
+    labels = grid.labels()[rows]
+    spectra = [made.spectrum(dict(zip(names, row.tolist(), strict=True))) for row in labels]
+    noise = np.random.default_rng(0).normal(0.0, _NOISE, (_SPECTRA, instrument.wavelength.size))
+    flux = np.stack([one for one in spectra if one is not None]) + noise[: sum(one is not None for one in spectra)]
+    rest = None
+    if config.predict.radial_velocity == "ccf":
+        rest = RestFrame(instrument, config.augment, chosen_templates(grid), config.predict.velocity_limit)
+        rest.shifted(flux[:1])  # makes what is correlated with
+    start = time.process_time()
+    seen = flux if rest is None else rest.shifted(flux)[0]
+    if config.predict.reconstruction:
+        made.leftovers(seen, labels[: len(seen)], names)
+    return (time.process_time() - start) / len(flux)

@@ -13,7 +13,7 @@ from starnet_hpc import provenance
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import StoreDamagedError
 from starnet_hpc.predict.places import predictions_dir
-from starnet_hpc.stores import open_store, read_arrays, write_arrays
+from starnet_hpc.stores import Store, open_store, read_arrays, write_arrays
 
 TEMPLATES = 24
 """With 12 of the reference grid's 2,048 velocities err by a tenth more, in two thirds of the time; with 40 by a tenth
@@ -59,15 +59,9 @@ def keep_templates(config: ExperimentConfig) -> None:
     found = read_arrays(path)
     if found is not None and str(found.get("recipe")) == recipe:
         return
-    rows = grid.mapped_rows()
+    flux, wavelength, native = _chosen(grid)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_arrays(
-        path,
-        flux=np.stack([rows[row] for row in representatives(grid.labels(), TEMPLATES).tolist()]),
-        wavelength=grid.wavelength,
-        native_resolution=np.array(grid.attributes.get("native_resolution") or np.nan),
-        recipe=np.array(recipe),
-    )
+    write_arrays(path, flux=flux, wavelength=wavelength, native_resolution=np.array(native), recipe=np.array(recipe))
 
 
 def read_templates(config: ExperimentConfig) -> Templates:
@@ -79,7 +73,21 @@ def read_templates(config: ExperimentConfig) -> Templates:
     found = read_arrays(path := templates_file(config))
     if found is None or not {"flux", "wavelength", "native_resolution"} <= set(found):
         raise StoreDamagedError(f"{path}: is not whole; remove it, and templates are chosen from grid.zarr again")
-    flux, wavelength, native = found["flux"], found["wavelength"], float(found["native_resolution"])
+    return _templates(found["flux"], found["wavelength"], float(found["native_resolution"]))
+
+
+def chosen_templates(grid: Store) -> Templates:
+    """Return the templates of a grid that would be kept."""
+    return _templates(*_chosen(grid))
+
+
+def _chosen(grid: Store) -> tuple[NDArray[np.float32], NDArray[np.float64], float]:
+    rows = grid.mapped_rows()
+    flux = np.stack([rows[row] for row in representatives(grid.labels(), TEMPLATES).tolist()])
+    return flux, grid.wavelength, float(grid.attributes.get("native_resolution") or np.nan)
+
+
+def _templates(flux: NDArray[np.float32], wavelength: NDArray[np.float64], native: float) -> Templates:
     digests = [provenance.digest_array(values) for values in (flux, wavelength)]
     digest = provenance.digest_recipe({"arrays": digests, "native_resolution": str(native)})
     return Templates(flux, wavelength, native if np.isfinite(native) else None, digest)

@@ -251,20 +251,24 @@ def test_training_and_prediction_are_measured_and_what_is_trained_is_left_out(
     options = ("--set", "survey=null", "--set", "ensemble.members=3", "--set", "train.epochs=5")
     options += ("--set", "train.batch_size=10", "--set", "ensemble.parallel=2")
     found = told(config, capsys, *options)["learning"]
-    training, prediction = found["ensemble"], found["predict"]
+    training, prediction, report = found["ensemble"], found["predict"], found["evaluate"]
     # 30 steps an epoch, and four batches of validation spectra at a third of a step each.
     assert training["items"] == 3 * 5 * (30 + 2)
     assert prediction["items"] == 40 + 50
-    assert training["core_hours"] * 3600 == pytest.approx(training["items"] * training["seconds"])
+    start = training["start_s"]
+    assert 0.2 < start < 60.0
     # Two at a time: two rounds, in the second of which a core has nothing to do.
-    assert training["wall_s"] == pytest.approx(2 * training["items"] / 3 * training["seconds"])
+    assert training["core_hours"] * 3600 == pytest.approx(training["items"] * training["seconds"] + 4 * start)
+    assert training["wall_s"] == pytest.approx(2 * training["items"] / 3 * training["seconds"] + 2 * start)
     assert prediction["seconds"] > 0
+    assert report["items"] > 10
+    assert report["wall_s"] == pytest.approx(report["items"] * report["seconds"] + report["start_s"])
     run = load_config(config, options[1::2])
     claim(run)
     for member in range(3):
         run.member_dir(member).mkdir(parents=True)
         (run.member_dir(member) / "best.pt").touch()
-    assert set(told(config, capsys, *options)["learning"]) == {"predict"}
+    assert set(told(config, capsys, *options)["learning"]) == {"predict", "evaluate"}
 
 
 @pytest.mark.parametrize(
