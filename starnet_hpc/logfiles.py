@@ -6,9 +6,13 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+_LAST = 3
+"""Lines of each log that are told of a rank that said nothing of an error."""
 PLAIN = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
 """How lines for people look, in files and on a screen that is no terminal."""
 
@@ -27,6 +31,43 @@ def log_files(folder: Path, stage: str, rank: int) -> list[logging.Handler]:
     lines = _LogFile(folder / f"{name}.jsonl", encoding="utf-8")
     lines.setFormatter(JsonLine(stage, rank))
     return [text, lines]
+
+
+def last_words(folder: Path, stage: str, since: float) -> list[str]:
+    """Return what ranks of a stage that failed said at last, a line each: their errors, else the ends of their logs.
+
+    What the first rank said of an error is left out: it stands on the screen.
+
+    Args:
+        folder: where the logs lie.
+        stage: what the ranks did.
+        since: when they were started [s since 1970].
+    """
+    ends, errors, on_screen = [], [], set()
+    for path in sorted(folder.glob(f"{stage}*.jsonl"), key=lambda path: (len(path.name), path.name)):
+        # Lines have whole milliseconds.
+        lines = [line for line in _read(path) if _when(line) > since - 0.001 and line["stage"] == stage]
+        ends += [_who_said(line) for line in lines[-_LAST:]]
+        on_screen |= {line["message"] for line in lines if "error" in line and not line["rank"]}
+        errors += [line for line in lines if "error" in line and line["rank"]]
+    if not errors and not on_screen:
+        return ends
+    return [_who_said(line) for line in errors if line["message"] not in on_screen]
+
+
+def _who_said(line: dict[str, Any]) -> str:
+    return f"rank {line['rank']} on {line['host']}: {line['message']}"
+
+
+def _read(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            with contextlib.suppress(ValueError):  # the last one of a process that was killed
+                yield json.loads(line)
+
+
+def _when(line: dict[str, Any]) -> float:
+    return datetime.fromisoformat(line["time"]).timestamp()
 
 
 class JsonLine(logging.Formatter):

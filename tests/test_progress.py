@@ -8,6 +8,8 @@ import re
 import socket
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 
 from starnet_hpc import progress
 from starnet_hpc.errors import InterruptedRunError, StoreDamagedError
+from starnet_hpc.logfiles import last_words
 from starnet_hpc.progress import stage_log
 from tests.support import environment
 
@@ -106,6 +109,41 @@ def test_what_ends_a_stage_stands_in_its_files_and_the_screen_has_it_from_the_co
     assert "raise error" in line["traceback"]
     assert "job" not in line, "no Slurm here"
     assert capsys.readouterr().err == ""
+
+
+def fail(tmp_path: Path, rank: int, error: Exception | None) -> None:
+    """Let a rank of a stage say four lines, and fail if there is an error."""
+    with suppress(StoreDamagedError), stage_log("predict", tmp_path, rank=rank) as log:
+        for k in range(4):
+            log.info("line %d", k)
+        if error:
+            raise error
+
+
+def test_errors_of_ranks_that_the_screen_has_not_shown_are_their_last_words(tmp_path: Path) -> None:
+    fail(tmp_path, 1, StoreDamagedError("of an earlier run"))
+    time.sleep(0.01)
+    since = time.time()
+    common = StoreDamagedError("seen by all")
+    fail(tmp_path, 0, common)
+    fail(tmp_path, 1, common)
+    fail(tmp_path, 2, StoreDamagedError("a disk of its own"))
+    fail(tmp_path, 3, None)
+    with (tmp_path / "logs" / "predict-rank3.jsonl").open("a") as file:
+        file.write('{"time": "20')  # killed while it wrote
+    host = socket.gethostname()
+    words = last_words(tmp_path / "logs", "predict", since)
+    assert words == [f"rank 2 on {host}: StoreDamagedError: a disk of its own"]
+
+
+def test_ranks_that_end_without_a_word_are_quoted(tmp_path: Path) -> None:
+    since = time.time()
+    fail(tmp_path, 0, None)
+    fail(tmp_path, 1, None)
+    host = socket.gethostname()
+    words = [f"rank {rank} on {host}: line {k}" for rank in (0, 1) for k in (1, 2, 3)]
+    assert last_words(tmp_path / "logs", "predict", since) == words
+    assert last_words(tmp_path / "logs", "predict", time.time() + 60.0) == []
 
 
 def test_a_second_run_adds_to_the_log_and_says_nothing_twice(tmp_path: Path) -> None:

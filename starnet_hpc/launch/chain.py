@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from starnet_hpc.augment import augment
@@ -13,6 +14,7 @@ from starnet_hpc.evaluate import evaluate
 from starnet_hpc.ingest import ingest
 from starnet_hpc.launch.ensemble import train_ensemble
 from starnet_hpc.launch.rundir import claim
+from starnet_hpc.logfiles import last_words
 from starnet_hpc.observe import observe
 from starnet_hpc.predict import predict
 from starnet_hpc.progress import stage_log
@@ -57,10 +59,13 @@ def predict_in_parallel(config: ExperimentConfig) -> None:
         "starnet_hpc.predict",
         str(config.run_dir / "config.yaml"),
     ]
+    began = time.time()
     code = subprocess.run(command, check=False, env=_clean_environment()).returncode
     if code != 0:
+        said = "".join(f"\n    {line}" for line in last_words(config.run_dir / "logs", "predict", began))
         raise PredictionError(
-            f"the prediction ended with exit code {code}; what it said stands above. It ran: {' '.join(command)}"
+            f"the prediction ended with exit code {code}; its first rank's words stand above. "
+            f"It ran: {' '.join(command)}{said}"
         )
 
 
