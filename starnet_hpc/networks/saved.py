@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from starnet_hpc import provenance
@@ -23,6 +24,7 @@ from starnet_hpc.networks.view import View
 from starnet_hpc.stores import write_atomically
 
 FORMAT_VERSION = 2
+Numbers = Tensor | NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Member:
 
 
 def build_network(
-    config: NetworkConfig, pixels: int, labels: int, *, given: Tensor | None = None, ignored: Tensor | None = None
+    config: NetworkConfig, pixels: int, labels: int, *, given: Numbers | None = None, ignored: Numbers | None = None
 ) -> Network:
     """Return a new network with weights drawn from torch's random state.
 
@@ -77,6 +79,7 @@ def build_network(
         ignored: which of these are masked in every spectrum [n] (bool); None: none.
     """
     head = partial(make_head, labels=labels, config=config)
+    given, ignored = (None if one is None else torch.as_tensor(one) for one in (given, ignored))
     # To the residual network a masked pixel, which says nothing, looks as the continuum does, not like a black line.
     continuum = 0.0 if config.kind == "starnet" else 1.0
     view = View(pixels, continuum=continuum, mask_channel=config.mask_channel, given=given, ignored=ignored)

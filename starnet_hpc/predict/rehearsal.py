@@ -31,8 +31,8 @@ def rehearse(config: ExperimentConfig, labels: int, device: str) -> float:
         keep_freed_memory()  # as the stage does
     instrument = load_instrument(config.instrument)
     selection, pixels = select_pixels(config.network, instrument), instrument.wavelength.size
-    given, ignored = (None if one is None else torch.from_numpy(one) for one in (selection.given, selection.ignored))
-    network = build_network(selection.network, pixels, labels, given=given, ignored=ignored).to(device).eval()
+    network = build_network(selection.network, pixels, labels, given=selection.given, ignored=selection.ignored)
+    network = network.to(device).eval()
     batch = 1.0 - 0.1 * torch.rand((config.predict.batch_size, pixels), device=device)
     clock = time.perf_counter if device == "cuda" else time.process_time
     threads = torch.get_num_threads()

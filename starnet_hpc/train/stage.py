@@ -238,8 +238,7 @@ def _trainer(
 def new_network(config: ExperimentConfig, pixels: int, labels: int) -> Network:
     """Return a network of an experiment, with weights drawn from torch's random state."""
     selection = _selection(config)
-    given, ignored = (None if one is None else torch.from_numpy(one) for one in (selection.given, selection.ignored))
-    return build_network(selection.network, pixels, labels, given=given, ignored=ignored)
+    return build_network(selection.network, pixels, labels, given=selection.given, ignored=selection.ignored)
 
 
 def pixel_mask(config: ExperimentConfig, member: int, ranks: Ranks) -> PixelMask:
