@@ -7,19 +7,23 @@ import numpy as np
 
 from starnet_hpc.evaluate.figures import style
 
-_FIGURES, _OF_A_SURVEY = 17, 9
-"""About how many a report has, and more with a survey."""
+_FIGURES, _OF_A_SURVEY, _ENOUGH = 17, 9, 30
+"""About how many a report has, and more with a survey of enough stars."""
 _CURVES, _POINTS = 3, 30
 
 
-def rehearse(labels: Sequence[str], *, survey: bool) -> tuple[int, float]:
+def rehearse(labels: Sequence[str], survey: int) -> tuple[int, float]:
     """Return about how many figures there will be, and the CPU time [s] of one with a panel for each label.
 
     That is about the mean of all: between 0.2 s for one curve and 1.4 s for six crowded panels.
+
+    Args:
+        labels: that are predicted.
+        survey: its stars.
     """
     start = time.process_time()
     _draw(labels)
-    return _FIGURES + _OF_A_SURVEY * survey, time.process_time() - start
+    return _FIGURES + _OF_A_SURVEY * (survey >= _ENOUGH), time.process_time() - start
 
 
 def _draw(labels: Sequence[str]) -> None:

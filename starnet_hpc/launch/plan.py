@@ -17,7 +17,14 @@ from starnet_hpc.errors import StorageFullError
 from starnet_hpc.ingest import listed
 from starnet_hpc.labels import training_labels
 from starnet_hpc.launch.planlearning import PlannedLearning, plan_learning, rows_of_table, warnings
-from starnet_hpc.launch.rehearsal import Expected, Trial, rehearse_augment, rehearse_ingest, rehearse_observe
+from starnet_hpc.launch.rehearsal import (
+    Expected,
+    Trial,
+    rehearse_augment,
+    rehearse_ingest,
+    rehearse_observe,
+    start_of,
+)
 from starnet_hpc.launch.rundir import refuse_other
 from starnet_hpc.launch.words import as_json, bytes_in_words, time_in_words, wide_console
 from starnet_hpc.stores import Store, StoreState, footprint, open_store, state_of
@@ -27,8 +34,9 @@ _HOUR_S = 3600.0
 _NOT_COUNTED = "bytes not counted: weights and checkpoints of the members, predictions, catalogues and the report"
 _ON_CORES = (
     "ensemble, predict: measured on a core of this machine, which has no GPU, and shared evenly by all cores of all "
-    "processes; with what a process takes to start"
+    "processes"
 )
+_STARTS = "times of stages have what their processes take to start in them"
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,8 @@ class PlannedStage:
     unit: str
     cpu_s: float
     """CPU time of one item on this machine [s]."""
+    start_s: float
+    """CPU time until a process has imported what it needs [s]."""
     core_hours: float
     workers: int | None
     """None: as many as an MPI launcher or a running scheduler has."""
@@ -197,9 +207,14 @@ def _add_stage(config: ExperimentConfig, found: Plan, name: str, items: int, uni
     if config.augment.scheduler == "local":
         worth = max(1, items // trial.per_worker)
         workers = config.augment.workers or min(parallel.available_cores(), worth)
+    start_s = start_of("starnet_hpc.ingest, starnet_hpc.augment, starnet_hpc.observe")
+    # One worker is the process itself; several start when it has, on one machine as forks of one that has imported all.
+    alone, together = workers == 1, config.augment.scheduler == "local"
+    processes, waves = (1, 1) if alone else (2 if together else 1 + (workers or 0), 2)
     cpu_s = items * trial.seconds
-    wall_s = cpu_s / workers if workers else None
-    found.stages.append(PlannedStage(name, items, unit, trial.seconds, cpu_s / _HOUR_S, workers, wall_s))
+    core_hours = (cpu_s + processes * start_s) / _HOUR_S
+    wall_s = cpu_s / workers + waves * start_s if workers else None
+    found.stages.append(PlannedStage(name, items, unit, trial.seconds, start_s, core_hours, workers, wall_s))
     found.told.append(
         f"{name}: {1e3 * trial.seconds:.3g} ms of CPU time each, from {trial.count} {unit} in this process "
         f"(compiling, {trial.first_s:.1f} s with the first ones, and waiting for the disk are not counted)"
@@ -256,7 +271,7 @@ def _print(found: Plan, disk: Disk, needed: int, warned: Sequence[str]) -> None:
     console.print(_stages_table(found))
     for line in warned:
         console.print(escape(f"warning: {line}"), style="yellow")
-    for line in (*found.told, _NOT_COUNTED):
+    for line in (*found.told, _STARTS, _NOT_COUNTED):
         console.print(escape(line), style="dim")
 
 

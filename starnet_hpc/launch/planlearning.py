@@ -1,12 +1,8 @@
 """What training, prediction and the report will take, from a few steps on this machine; and what a cluster forbids."""
 
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 
@@ -14,8 +10,10 @@ from starnet_hpc import parallel
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.evaluate.rehearsal import rehearse as rehearse_report
 from starnet_hpc.instruments import load_instrument
+from starnet_hpc.launch.rehearsal import start_of
 from starnet_hpc.launch.scripts import resources_of
 from starnet_hpc.launch.words import bytes_in_words, time_in_words
+from starnet_hpc.predict import sensitivity
 from starnet_hpc.predict.rehearsal import rehearse as rehearse_prediction
 from starnet_hpc.predict.rehearsal import rehearse_beside
 from starnet_hpc.stores import Store
@@ -39,7 +37,7 @@ class PlannedLearning:
     seconds: float
     """Of one item on one core of this machine, or on its GPU [s]."""
     start_s: float
-    """CPU time until a process has imported what it needs [s]."""
+    """Time of what each process does besides: it imports what it needs, and of the prediction, keeps gradients [s]."""
     core_hours: float | None
     """None: it was measured on a GPU."""
     gpu_hours: float | None
@@ -63,7 +61,7 @@ def plan_learning(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     members, on_slurm = config.ensemble.members, config.ensemble.executor == "slurm"
     waiting = sum(not (config.member_dir(member) / "best.pt").exists() for member in range(members))
-    start_s = _start_of("starnet_hpc.train.stage, starnet_hpc.predict.stage")
+    start_s = start_of("starnet_hpc.train.stage, starnet_hpc.predict.stage")
     found = []
     if waiting:
         size, epochs = config.train.batch_size, config.train.epochs
@@ -81,22 +79,16 @@ def plan_learning(
     spectra = sum(count for name, count in rows.items() if name in {"valid", "test", "survey"})
     asked = resources_of(config, "predict")
     ranks = asked.nodes * (asked.tasks_per_node or 1) if on_slurm else config.cluster.predict_ranks
-    each = members * rehearse_prediction(config, len(labels), device) + rehearse_beside(config, grid)
+    network_s = rehearse_prediction(config, len(labels), device)
+    each = members * network_s + rehearse_beside(config, grid)
     units = _units(config, device, ranks, config.predict.threads)
+    # Gradients of a few spectra, by the first rank: a pass forward and one back for each label.
+    start_s += min(sensitivity.SPECTRA, rows["test"]) * members * len(labels) * network_s / _VALIDATION_SHARE
     found.append(_planned(_Work("predict", spectra, "spectra", each, start_s), device, ranks, units))
-    figures, each = rehearse_report(labels, survey=config.survey is not None)
-    start_s = _start_of("starnet_hpc.evaluate.stage")
+    figures, each = rehearse_report(labels, survey=rows.get("survey", 0))
+    start_s = start_of("starnet_hpc.evaluate.stage")
     found.append(_planned(_Work("evaluate", figures, "figures", each, start_s), "cpu", 1, 1))
     return found
-
-
-@cache
-def _start_of(modules: str) -> float:
-    """Return the CPU time [s] of a process that imports modules, and does nothing else."""
-    with subprocess.Popen([sys.executable, "-c", f"import {modules}"]) as process:
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    return used.ru_utime + used.ru_stime
 
 
 def _units(config: ExperimentConfig, device: str, processes: int, cores: int) -> int:

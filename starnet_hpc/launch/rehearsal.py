@@ -1,8 +1,12 @@
 """What the stages that make stores will write and take, from what they do with a few spectra in a folder aside."""
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +103,15 @@ def rehearse_augment(config: ExperimentConfig, grid: Store, folder: Path) -> tup
     splits, seconds, first_s = rehearse(config, grid, _SPECTRA, folder / "augment")
     expected = {split.name: Expected(split.layout, forecast(split.plan(), _MARKER_BYTES)) for split in splits}
     return expected, Trial(_SPECTRA, seconds, first_s)
+
+
+@cache
+def start_of(modules: str) -> float:
+    """Return the CPU time [s] of a process that imports modules, and does nothing else."""
+    with subprocess.Popen([sys.executable, "-c", f"import {modules}"]) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return used.ru_utime + used.ru_stime
 
 
 def _trial(
