@@ -7,15 +7,13 @@ import pytest
 from tests.pages import run_page
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("howto")
-
-
-@pytest.mark.parametrize(("page", "commands"), [("howto_grid.md", 2), ("howto_instrument.md", 4)])
-def test_a_page_does_what_it_says_where_the_pages_before_have_left_off(
-    folder: Path, page: str, commands: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(folder)
+def test_the_how_to_pages_lead_from_files_to_a_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "agg")
-    assert run_page(page, folder) == commands
+    monkeypatch.chdir(tmp_path)
+    assert run_page("howto_grid.md", tmp_path) == 2
+    assert run_page("howto_instrument.md", tmp_path) == 4
+    assert run_page("howto_survey.md", tmp_path) == 8
+    for figure in ("grid.png", "instrument.png"):
+        assert (tmp_path / figure).stat().st_size > 10_000
+    monkeypatch.chdir(tmp_path / "run")
+    run_page("catalogue.md", tmp_path / "run")
