@@ -273,13 +273,15 @@ def _write(
         formats = [folders[entry.folder].need.grid_format for entry in entries]
         _write_shards(log, build, writer, [entry.source for entry in entries], formats, each)
         build.finalise()
-    _warn_of_vacuum(log, offsets)
+    _say_where_lines_are(log, offsets)
     for line in table(summary):
         log.info("%s", line)
     for k, folder in enumerate(folders[1:], start=1):
         count = sum(entry.folder == k for entry in entries)
         log.info("%d of them from %s, each used %g times as often as the others", count, folder.path, folder.weight)
-    if resolution is not None:
+    if resolution is None:
+        log.info("templates count as sharp as can be: nothing says that they have been smoothed")
+    else:
         log.info("templates have been smoothed to lambda / FWHM = %g already", resolution)
     log.info("finest native step %.3f km/s, step of the store %.3f km/s", native, C_KMS * ln_step)
     log.info("%s: %d x %d samples, %.2f to %.2f A", build.path, len(names), wavelength.size, need.low, need.high)
@@ -352,11 +354,16 @@ def _workers(config: ExperimentConfig, files: int) -> Iterator[_Each]:
         yield each
 
 
-def _warn_of_vacuum(log: StageLog, offsets: Sequence[float | None]) -> None:
-    """Warn of each folder whose lines are off: the grid's own, then the extra ones [km/s]."""
+def _say_where_lines_are(log: StageLog, offsets: Sequence[float | None]) -> None:
+    """Say how far known lines are off in each folder [km/s]: the grid's own, then the extra ones."""
     for k, offset in enumerate(offsets):
+        key = f"grid.extra[{k - 1}]" if k else "grid"
         if (words := vacuum_warning(offset)) is not None:
-            log.warning("%s.path: %s", f"grid.extra[{k - 1}]" if k else "grid", words)
+            log.warning("%s.path: %s", key, words)
+        elif offset is None:
+            log.info("%s.path: no known lines stand out, which would tell whether wavelengths are in air", key)
+        else:
+            log.info("%s.path: known lines are %+.0f km/s from their wavelengths in air", key, offset)
 
 
 def _say_finished(log: StageLog, path: Path) -> None:
@@ -365,4 +372,4 @@ def _say_finished(log: StageLog, path: Path) -> None:
     if left_out := store.attributes.get("left_out"):
         log.warning("%d files were left out of it; remove the store to have them tried again", len(left_out))
     known = store.attributes
-    _warn_of_vacuum(log, [known.get("line_offset_kms"), *known.get("extra_line_offsets_kms", [])])
+    _say_where_lines_are(log, [known.get("line_offset_kms"), *known.get("extra_line_offsets_kms", [])])

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ _UNITS = {
     "nm": ("nm", "nanometer", "nanometers", "nanometre"),
     "um": ("um", "micron", "microns", "micrometer", "micrometre"),
 }
+_LINEAR = ("", "LINEAR", "LAMBDA", "WAVELENGTH", "AWAV", "WAVE")
+"""Values of CTYPE1 of an axis that is linear in wavelength, in capitals."""
 _COARSE = 1e-3
 """Numbers rounded to more than this share of a step are worth a rule instead."""
 _FLOAT32_ERROR, _DECIMAL_ERROR = 2.5, 0.51
@@ -167,7 +170,23 @@ def _from_fits(path: Path, column: str | None) -> tuple[NDArray[np.floating], st
         images = [hdu for hdu in hdus if hdu.data is not None]
         if not images:
             raise ConfigError(f"{path}: holds neither a table nor an array of pixel centres")
-        return _vector(images[0].data, path), _unit(images[0].header.get("BUNIT"), path, "BUNIT")
+        values, header = _vector(images[0].data, path), images[0].header
+        if "CRVAL1" in header and not (np.diff(values) > 0).all():
+            return _linear_axis(header, values.size, path)
+        return values, _unit(header.get("BUNIT"), path, "BUNIT")
+
+
+def _linear_axis(header: Any, pixels: int, path: Path) -> tuple[NDArray[np.floating], str | None]:
+    """Return the wavelengths [pixels] of the axis along which an image has fluxes, and their unit."""
+    step = header.get("CDELT1", header.get("CD1_1"))
+    kind = str(header.get("CTYPE1", "")).strip().upper()
+    if step is None or header.get("DC-FLAG") == 1 or kind not in _LINEAR:
+        raise ConfigError(
+            f"{path}: is an image whose axis of wavelengths is not linear (CTYPE1, CDELT1, DC-FLAG); give the arm "
+            f"start, step, count and `spacing: logarithmic` instead, or a file with the wavelength of each pixel"
+        )
+    first = float(header["CRVAL1"]) + (1.0 - float(header.get("CRPIX1", 1.0))) * float(step)
+    return first + float(step) * np.arange(pixels), _unit(header.get("CUNIT1"), path, "CUNIT1")
 
 
 def _from_text(path: Path, column: str | None) -> NDArray[np.floating]:

@@ -14,15 +14,14 @@ from starnet_hpc.errors import StoreMismatchError
 from starnet_hpc.instruments import load_instrument
 from starnet_hpc.networks import Member, TrainedOn, describe_members, load_member
 from starnet_hpc.predict.catalogue import Column, as_text
-from starnet_hpc.predict.places import best_file, calibration_file, chosen_device, predictions_dir
+from starnet_hpc.predict.places import best_file, chosen_device
 from starnet_hpc.predict.ranks import Ranks
 from starnet_hpc.predict.reconstruction import Reconstruction, compared, wanted_reconstruction
 from starnet_hpc.predict.stage import predict
-from starnet_hpc.predict.standards import Standards
+from starnet_hpc.predict.standards import Standards, is_validated
 from starnet_hpc.predict.units import fold
 from starnet_hpc.predict.velocity import RestFrame, moments_at_rest, wanted_rest_frame
 from starnet_hpc.progress import StageLog
-from starnet_hpc.stores import read_json
 
 
 @dataclass(frozen=True)
@@ -141,10 +140,7 @@ def _standards(config: ExperimentConfig, there: MembersThere, log: StageLog) -> 
     labels = len(there.trained_on.label_names)
     if (config.store("valid") / "zarr.json").exists():
         predict(config, only="valid")
-        return Standards.of(config, labels, validated=True)
-    # Members and calibration may have been copied to where they are used, without gigabytes of validation spectra.
-    report = predictions_dir(config) / "validation.json"
-    if calibration_file(config).exists() and report.exists() and read_json(report).get("members") == there.digest:
+    if is_validated(config, there.digest):
         return Standards.of(config, labels, validated=True)
     log.warning(
         "%s is not there, nor a calibration of these members: sigmas are as claimed, not calibrated, and nothing says "

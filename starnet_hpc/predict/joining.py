@@ -1,7 +1,6 @@
 """Finished units become a catalogue, or (those of validation spectra) the calibration of all others."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +13,9 @@ from starnet_hpc.predict.calibration import Calibration, calibrate, write_calibr
 from starnet_hpc.predict.catalogue import Column, as_text
 from starnet_hpc.predict.flagging import known_before
 from starnet_hpc.predict.limits import find_limits, write_limits
-from starnet_hpc.predict.places import calibration_file, limits_file, predictions_dir
+from starnet_hpc.predict.places import calibration_file, limits_file, validation_file
 from starnet_hpc.predict.reconstruction import find_usual
-from starnet_hpc.predict.standards import Standards
+from starnet_hpc.predict.standards import Standards, is_validated
 from starnet_hpc.predict.tablefiles import write_catalogue
 from starnet_hpc.predict.tasks import Task
 from starnet_hpc.predict.units import UnitTable, joined, read_unit, unit_path
@@ -38,11 +37,13 @@ def join(config: ExperimentConfig, task: Task, trained_on: TrainedOn, log: Stage
         _calibrate(config, task, trained_on, log)
         return
     path, mark, names = config.catalogue(task.name), task.folder / _CATALOGUE_MARK, trained_on.label_names
-    if not _is_validated(config):
+    standards = _standards(config, task, trained_on)
+    if not is_validated(config, _members(task)):
         log.warning(
-            "%s is not there: sigmas are as claimed, and nothing says which rows are unusual", config.store("valid")
+            "%s is not there, nor a calibration of these members: sigmas are as claimed, and nothing says which rows "
+            "are unusual",
+            config.store("valid"),
         )
-    standards = Standards.of(config, len(names), validated=_is_validated(config))
     header, recipe = task.header | standards.header(names), _recipe_of_catalogue(task, standards, names)
     if _is_joined(config, task, recipe):
         log.info("%s: complete already, %d rows", path, len(task.store))
@@ -78,13 +79,17 @@ def is_joined(config: ExperimentConfig, task: Task, trained_on: TrainedOn) -> bo
     """Return whether what `join` makes of a store's predictions is there, and of these members and settings."""
     if task.name == "valid":
         return _is_calibrated(config, task)
-    names = trained_on.label_names
-    standards = Standards.of(config, len(names), validated=_is_validated(config))
-    return _is_joined(config, task, _recipe_of_catalogue(task, standards, names))
+    standards = _standards(config, task, trained_on)
+    return _is_joined(config, task, _recipe_of_catalogue(task, standards, trained_on.label_names))
 
 
-def _is_validated(config: ExperimentConfig) -> bool:
-    return (config.store("valid") / "zarr.json").exists()
+def _standards(config: ExperimentConfig, task: Task, trained_on: TrainedOn) -> Standards:
+    return Standards.of(config, len(trained_on.label_names), validated=is_validated(config, _members(task)))
+
+
+def _members(task: Task) -> str:
+    """Return the digest of the members, all together."""
+    return str(task.header["MEMBERS"][0])
 
 
 def _recipe_of_catalogue(task: Task, standards: Standards, label_names: Sequence[str]) -> str:
@@ -107,16 +112,12 @@ def _is_joined(config: ExperimentConfig, task: Task, recipe: str) -> bool:
 
 def _is_calibrated(config: ExperimentConfig, task: Task) -> bool:
     mark = task.folder / _CALIBRATION_MARK
-    made = calibration_file(config), limits_file(config), _report(config), mark
+    made = calibration_file(config), limits_file(config), validation_file(config), mark
     return all(path.exists() for path in made) and read_json(mark).get("recipe") == _recipe_of_calibration(task)
 
 
 def _recipe_of_calibration(task: Task) -> str:
     return provenance.digest_recipe({"task": task.recipe, "format": _CALIBRATION_FORMAT})
-
-
-def _report(config: ExperimentConfig) -> Path:
-    return predictions_dir(config) / "validation.json"
 
 
 def _calibrate(config: ExperimentConfig, task: Task, trained_on: TrainedOn, log: StageLog) -> None:
@@ -134,7 +135,7 @@ def _calibrate(config: ExperimentConfig, task: Task, trained_on: TrainedOn, log:
     write_calibration(calibration_file(config), found, names)
     write_limits(limits_file(config), limits, names)
     told = ensemble_report(table.members, ensemble, truth, template, trained_on)
-    write_json(_report(config), {"members": task.header["MEMBERS"][0], **told})
+    write_json(validation_file(config), {"members": _members(task), **told})
     write_json(mark, {"recipe": _recipe_of_calibration(task)})
     log.info(
         "sigma times %s, from %d validation spectra",

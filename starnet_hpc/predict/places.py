@@ -28,6 +28,11 @@ def limits_file(config: ExperimentConfig) -> Path:
     return predictions_dir(config) / "limits.json"
 
 
+def validation_file(config: ExperimentConfig) -> Path:
+    """Return the file that says what validation spectra tell of the ensemble, and which ensemble it was."""
+    return predictions_dir(config) / "validation.json"
+
+
 def chosen_device(config: ExperimentConfig) -> str:
     """Return the device that the configuration asks for; a GPU becomes this process's own."""
     wanted = config.predict.device

@@ -14,10 +14,26 @@ from starnet_hpc.predict.calibration import Calibration, calibration_header, rea
 from starnet_hpc.predict.catalogue import Column, catalogue_columns
 from starnet_hpc.predict.flagging import flag_doubts, flags_of
 from starnet_hpc.predict.limits import Cards, Limits, limits_header, read_limits
-from starnet_hpc.predict.places import calibration_file, limits_file
+from starnet_hpc.predict.places import calibration_file, limits_file, validation_file
 from starnet_hpc.predict.reconstruction import misfit_columns
 from starnet_hpc.predict.units import UnitTable
 from starnet_hpc.predict.velocity import RestFrame, residuals, velocity_columns
+from starnet_hpc.stores import read_json
+
+
+def is_validated(config: ExperimentConfig, members: str) -> bool:
+    """Return whether there is a calibration of these members, or there are spectra to find one from.
+
+    Members and calibration may have been copied to where they are used, without gigabytes of validation spectra.
+
+    Args:
+        config: of the experiment.
+        members: their digest, all together.
+    """
+    if (config.store("valid") / "zarr.json").exists():
+        return True
+    kept = calibration_file(config).exists() and validation_file(config).exists()
+    return kept and read_json(validation_file(config)).get("members") == members
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Vacuum wavelengths taken for air are found by the lines, and nothing else is."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from starnet_hpc.stores import open_store
 from tests.grids.files import air_to_vacuum
 from tests.grids.templates import template
 from tests.grids.test_table import write
-from tests.ingest.cases import experiment
+from tests.ingest.cases import experiment, write_grid
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +79,7 @@ def test_ingest_warns_when_it_makes_the_store_and_whenever_it_is_asked_again(
         assert store.attributes["line_offset_kms"] == pytest.approx(83.0 if medium == "air" else 0.0, abs=2)
         log = (config.run_dir / "logs" / "ingest.log").read_text()
         assert log.count("these look like vacuum wavelengths, taken for air") == warnings
+        assert len(re.findall(r"grid\.path: known lines are [+-][0-2] km/s from", log)) == 2 - warnings
 
 
 def test_an_extra_folder_in_vacuum_is_warned_of_by_its_key(
@@ -103,5 +105,9 @@ def test_an_extra_folder_in_vacuum_is_warned_of_by_its_key(
     assert log.count("grid.extra[0].path: strong lines lie +8") == log.count("strong lines lie") == 2
 
 
-def test_made_up_lines_are_not_taken_for_a_shift() -> None:
+def test_made_up_lines_are_not_taken_for_a_shift(tmp_path: Path) -> None:
     assert vacuum_warning(line_offset([template()])) is None
+    write_grid(tmp_path / "grid")
+    config = experiment(tmp_path)
+    ingest(config)
+    assert "grid.path: no known lines stand out" in (config.run_dir / "logs" / "ingest.log").read_text()

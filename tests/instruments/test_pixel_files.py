@@ -149,6 +149,27 @@ def test_the_weave_arms_are_what_the_shipped_instrument_says(shared: Path) -> No
     np.testing.assert_allclose(theirs.upper, ours.upper, rtol=0, atol=2e-8)
 
 
+def spectrum_image(folder: Path, **header: Any) -> Path:
+    """A reduced spectrum as IRAF and many pipelines write it: fluxes, with their wavelengths as an axis."""
+    image = fits.PrimaryHDU(1.0 + 0.1 * np.sin(np.arange(500.0)))
+    image.header.update({"CRVAL1": 500.1, "CRPIX1": 11.0, "CUNIT1": "nm", **header})
+    image.writeto(folder / "spectrum.fits", overwrite=True)
+    return folder / "spectrum.fits"
+
+
+@pytest.mark.parametrize("step", ["CDELT1", "CD1_1"])
+def test_a_reduced_spectrum_gives_the_wavelengths_of_its_axis(tmp_path: Path, step: str) -> None:
+    instrument = built(spectrum_image(tmp_path, **{step: 0.005}))
+    # Pixel 11, counted from 1, has CRVAL1.
+    np.testing.assert_allclose(instrument.wavelength, 5001.0 + 0.05 * (np.arange(500) - 10), rtol=1e-12)
+
+
+@pytest.mark.parametrize("header", [{"CTYPE1": "WAVE-LOG", "CDELT1": 1e-4}, {"DC-FLAG": 1, "CDELT1": 1e-4}, {}])
+def test_an_axis_that_is_not_linear_is_no_list_of_pixels(tmp_path: Path, header: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"spectrum\.fits: is an image whose axis .* not linear .* `spacing: log"):
+        built(spectrum_image(tmp_path, **header))
+
+
 BAD: list[tuple[NDArray[Any], str]] = [
     (CENTRES[:10], "holds 10 pixel centres; an arm needs at least 16"),
     (CENTRES[::-1], "wavelengths decrease; write them in increasing order"),

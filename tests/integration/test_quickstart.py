@@ -1,20 +1,16 @@
 """The newcomer's first command, in miniature: real files, real Dask workers, real DDP processes, real MPI ranks."""
 
 import os
-import re
-import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
-from starnet_hpc import cli
 from starnet_hpc.stores import open_store
-from tests.support import REPOSITORY
+from tests.pages import run_page
 
 SECONDS = 240
 
@@ -87,26 +83,10 @@ def test_log_files_have_times_and_no_control_characters(finished: tuple[Path, st
         assert text[:4].isdigit()  # the year
 
 
-def blocks(page: str) -> Iterator[tuple[str, str]]:
-    """Language and text of the examples of a page of docs/, in order."""
-    text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
-    yield from re.findall(r"^```(console|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-
-
 @pytest.mark.parametrize("page", ["stores.md", "logs.md", "tutorial_laptop.md"])
 def test_the_examples_of_the_documentation_do_what_it_says(
     finished: tuple[Path, str], page: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Last in this file: they change the run.
     monkeypatch.chdir(finished[0])
-    commands = 0
-    for language, text in blocks(page):
-        if language == "python":
-            exec(compile(text, page, "exec"), {})  # noqa: S102  # ours
-            continue
-        for line in text.splitlines():
-            command, _, remark = line.removeprefix("$ starnet-hpc ").partition("  # ")
-            expected = int(remark.removeprefix("exit code ") or 0)
-            assert cli.main(shlex.split(command)) == expected, line
-            commands += 1
-    assert commands == (6 if page == "tutorial_laptop.md" else 0)
+    assert run_page(page, finished[0]) == (6 if page == "tutorial_laptop.md" else 0)

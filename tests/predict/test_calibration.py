@@ -119,9 +119,20 @@ def test_a_second_run_leaves_the_calibration_alone_and_new_members_make_a_new_on
     assert path.read_bytes() != content
 
 
-def test_the_calibration_of_validation_spectra_that_are_gone_is_not_used(config: ExperimentConfig) -> None:
+def test_a_calibration_stays_with_its_members_when_the_validation_spectra_are_gone(config: ExperimentConfig) -> None:
+    (path,) = predict(config)
+    before = path.read_bytes()
+    config.store("valid").rename(config.run_dir / "elsewhere.zarr")
+    path.unlink()
+    predict(config)
+    assert path.read_bytes() == before
+
+
+def test_the_calibration_of_other_members_is_not_used(config: ExperimentConfig) -> None:
     (path,) = predict(config)
     config.store("valid").rename(config.run_dir / "elsewhere.zarr")
+    support.write_member(config, 0, seed=9)
     predict(config)
     table = Table.read(path)
     np.testing.assert_array_equal(table["teff_err"], table["teff_err_raw"])
+    assert table.meta["FEATLIM"] == "none"
