@@ -4,6 +4,7 @@ from starnet_hpc.instruments.continuum import CONTINUUM_SETTINGS, Continuum, con
 from starnet_hpc.instruments.instrument import Instrument, build_instrument, load_instrument, shipped_instruments
 from starnet_hpc.instruments.listing import details, overview
 from starnet_hpc.instruments.pixels import C_KMS
+from starnet_hpc.instruments.processing import processing
 from starnet_hpc.instruments.resolving import check_native
 from starnet_hpc.instruments.selection import Selection, select_pixels
 from starnet_hpc.instruments.windows import Intervals
@@ -21,6 +22,7 @@ __all__ = [
     "details",
     "load_instrument",
     "overview",
+    "processing",
     "select_pixels",
     "shipped_instruments",
 ]

@@ -1,7 +1,7 @@
 """`best.pt`: all that predicting needs from one member, without any pickled code."""
 
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,9 @@ class TrainedOn:
     """Content digest of `train.zarr`."""
     snr_min: float
     """Smallest S/N of the training spectra."""
+    processing: dict[str, Any] | None = field(default=None, compare=False)
+    """How the continuum of the training spectra was found, and their resolution; None: an earlier version did not keep
+    that. `train_digest` tells members of different spectra apart already."""
 
     @property
     def scale(self) -> LabelScale:

@@ -6,6 +6,7 @@ from pathlib import Path
 from starnet_hpc import provenance
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import MissingInputError, StoreMismatchError
+from starnet_hpc.instruments import processing
 from starnet_hpc.networks import TrainedOn
 from starnet_hpc.predict.catalogue import settings
 from starnet_hpc.predict.places import predictions_dir
@@ -103,6 +104,7 @@ def _task(
         raise StoreMismatchError(
             f"{store.path} and the members have different pixels: train members for this instrument, or observe again"
         )
+    _refuse_other_processing(store, trained_on)
     members = provenance.digest_recipe({"members": digests})
     recipe = {
         "store": store.content_digest,
@@ -130,3 +132,15 @@ def _task(
     folder = predictions_dir(config) / name
     digest = provenance.digest_recipe(recipe)
     return Task(name, store, folder, config.predict.shard_rows, digest, header, rest, reconstruction)
+
+
+def _refuse_other_processing(store: Store, trained_on: TrainedOn) -> None:
+    """Refuse spectra whose continuum was found otherwise than that of the training spectra, or of other resolution."""
+    ours, theirs = processing(store.attributes["recipe"]), trained_on.processing
+    if ours is None or theirs is None:  # made, or trained, by an earlier version
+        return
+    if differences := provenance.differences(ours, theirs):
+        raise StoreMismatchError(
+            f"{store.path}: its spectra were not made as those that the members were trained on: "
+            f"{'; '.join(differences)}; make it again with the settings of the training, or train again"
+        )

@@ -13,7 +13,7 @@ from starnet_hpc import provenance
 from starnet_hpc.allocation import keep_freed_memory
 from starnet_hpc.config import ExperimentConfig
 from starnet_hpc.errors import ConfigError, InterruptedRunError, StoreMismatchError, TrainingError
-from starnet_hpc.instruments import Selection, load_instrument, select_pixels
+from starnet_hpc.instruments import Selection, load_instrument, processing, select_pixels
 from starnet_hpc.interrupts import StopRequest, stop_requests
 from starnet_hpc.kernels.random import stream
 from starnet_hpc.networks import Network, TrainedOn, build_network, recipe_digest, save_dict
@@ -329,6 +329,7 @@ def _trained_on(config: ExperimentConfig, store: Store) -> TrainedOn:
         wavelength_digest=provenance.digest_array(store.wavelength),
         train_digest=store.content_digest,
         snr_min=float(np.min(store.column("draws/snr"))),
+        processing=processing(store.attributes["recipe"]),
     )
 
 
