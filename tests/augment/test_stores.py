@@ -180,7 +180,8 @@ def test_a_rerun_changes_no_byte(ready: ExperimentConfig) -> None:
     files = {path: path.stat().st_mtime_ns for path in ready.run_dir.rglob("*") if path.is_file()}
     augment(ready)
     log = ready.run_dir / "logs" / "augment.log"
-    assert {path for path, written in files.items() if path.stat().st_mtime_ns != written} <= {log}
+    logs = {log, log.with_suffix(".jsonl")}
+    assert {path for path, written in files.items() if path.stat().st_mtime_ns != written} <= logs
     assert log.read_text().count("complete already") == 3
 
 
