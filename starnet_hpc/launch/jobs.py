@@ -20,6 +20,7 @@ from starnet_hpc.errors import ConfigError, LauncherError, StoreMismatchError
 from starnet_hpc.launch.memberjob import Complaint, MemberJob
 from starnet_hpc.launch.slurm import UNKNOWN, Queue, is_alive, states_of_jobs
 from starnet_hpc.launch.submissions import Submission, note, noted, noted_chain
+from starnet_hpc.launch.words import left_alone
 
 _LOG_LINES = 8
 _YEAR_MIN = 365 * 24 * 60
@@ -224,12 +225,7 @@ class SlurmJobs(Jobs):
 
     def leave(self) -> str:
         """Leave the jobs alone: they may have waited for hours, and a rerun finds them."""
-        names = [job.job_id for job in self.running.values()]
-        arrays = dict.fromkeys(name.split("_")[0] for name in names)
-        return (
-            f"the Slurm jobs {', '.join(names)} go on without this command: run it again to wait for them, or end them "
-            f"with `scancel {' '.join(arrays)}`"
-        )
+        return left_alone([job.job_id for job in self.running.values()])
 
     def _has_ended(self, job: submitit.Job[Any]) -> bool:
         with contextlib.suppress(OSError):

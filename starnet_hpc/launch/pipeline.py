@@ -78,7 +78,7 @@ def submit_chain(config: ExperimentConfig, *, wait: bool = False) -> None:
             log.info("all that is missing is queued or running already")
         print_lines(chain_lines(config))
         if wait and missing:
-            follow(config)
+            follow(config, log)
             _raise_failures(config)
 
 
@@ -232,13 +232,15 @@ def _write(path: Path, text: str) -> None:
 
 def _raise_failures(config: ExperimentConfig) -> None:
     """Raise if a stage is not done although its jobs have ended."""
+    every = chain_lines(config)
+    completed = {line.key for line in every if line.state == "COMPLETED"}
     limit = time.monotonic() + 15  # a slow file system may show results some seconds later
     while missing := missing_of(config, confirm=False):
-        if time.monotonic() >= limit:
+        if time.monotonic() >= limit or not completed.intersection(missing):
             break
         time.sleep(1)
     if missing:
-        lines = [line for line in chain_lines(config) if line.key in missing and line.note]
+        lines = [line for line in every if line.key in missing and line.note]
         raise JobFailedError(
             f"{', '.join(missing)} did not finish; run the same command again to submit only that\n"
             + "\n".join(f"  {line.key}, job {line.job}, {line.state}: {line.note}" for line in lines)

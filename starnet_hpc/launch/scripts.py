@@ -12,13 +12,24 @@ from starnet_hpc.config.cluster import StageResources
 STAGES = ("prepare", "members", "predict", "evaluate")
 """Jobs of the chain, in the order in which each waits for the one before."""
 
-_LOST = "134|135|137|139|143"
+_LOST = "75|134|135|137|139|143|23[2-6]"
 """Exit codes of processes that were killed or have crashed (SIGABRT, SIGBUS, SIGKILL, SIGSEGV); SIGTERM is what srun
-sends to the other ranks of one that is lost, and theirs is the larger code."""
+sends to the other ranks of one that is lost, and theirs is the larger code. 75 is srun's own (SLURM_EXIT_ERROR), as
+where the controller is away; 232 to 236 end Slurm's numbers for a node that does not answer (1000 to 1004)."""
 
+_PATIENCE = """\
+# Slurm's controller may be away for a minute: it is asked again, ever later.
+patiently() {
+    local wait
+    for wait in 1 2 4 8 16 30; do "$@" && return; sleep $wait; done
+    "$@"
+}
+queue_again() { patiently scontrol requeue "$SLURM_JOB_ID"; }
+export SLURM_EXIT_ERROR=75  # what srun ends with if it is Slurm that fails
+"""
 _GOES_ON = """\
 # Before the time limit Slurm sends USR1 to this shell: the job is queued again, and goes on with what is not done yet.
-trap 'scontrol requeue "$SLURM_JOB_ID"' USR1
+trap queue_again USR1
 {command} &
 work=$! code=0
 wait $work || code=$?
@@ -26,14 +37,22 @@ wait $work || code=$?
 while kill -0 $work 2>/dev/null; do code=0; wait $work || code=$?; done
 """
 _LIVES = """\
-# A process that was killed or has crashed is worth another try, unless the whole job is being ended (`scancel`); what
+# Slurm does not bring back a job that ends by itself because it is being preempted. A process that was killed or has
+# crashed, or that Slurm could not start, is worth another try, unless the whole job is being ended (`scancel`); what
 # fails with a message would fail again.
-case $code in {lost})
-    if scontrol show job "$SLURM_JOB_ID" | grep -q JobState=RUNNING; then
-        echo . >> {tries}
-        if (($(wc -l < {tries}) <= {retries})); then scontrol requeue "$SLURM_JOB_ID"; fi
-    fi ;;
-esac
+if ((code)) && facts=$(patiently scontrol show job "$SLURM_JOB_ID"); then
+    state=${{facts#*JobState=}} state=${{state%%[^A-Z_]*}}
+    if [[ $state != RUNNING && $state != SIGNALING ]]; then  # SIGNALING: on its way is what has ended the work
+        echo "Slurm says that this job is $state: it is not queued again from here"
+    elif [[ $facts == *PreemptTime=[0-9]* ]]; then
+        queue_again
+    else
+        case $code in {lost})
+            echo . >> {tries}
+            if (($(wc -l < {tries}) <= {retries})); then queue_again; fi ;;
+        esac
+    fi
+fi
 exit $code
 """
 
@@ -89,7 +108,7 @@ def script_for(config: ExperimentConfig, stage: str, settings: Path, members: Se
             *lines,
             *cluster.setup,
             "set -uo pipefail",
-            _commands(config, stage, settings) + body,
+            _PATIENCE + _commands(config, stage, settings) + body,
         ]
     )
     return Script(stage, text, config.run_dir / "jobs" / f"{stage}.sbatch", log)

@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from starnet_hpc.errors import ConfigError, InterruptedRunError
+from starnet_hpc.errors import ConfigError, InterruptedRunError, LauncherError
+from starnet_hpc.launch.controller import ask
 
 _ASK_EVERY_S = 10.0
 """The queue belongs to everybody: it is not asked more often."""
@@ -78,19 +79,19 @@ def queue_again(number: int | None) -> tuple[bool | None, str]:
         Whether the job comes back, and why, in words. None: it should, but Slurm has refused.
     """
     job = os.environ["SLURM_JOB_ID"]
-    said = _told("scontrol", "--oneliner", "show", "job", job)
-    facts = dict(re.findall(r"(\w+)=(\S*)", said or ""))
+    try:
+        said = ask("scontrol", "--oneliner", "show", "job", job)
+    except LauncherError:
+        said = ""
+    facts = dict(re.findall(r"(\w+)=(\S*)", said))
     if int(facts.get("Restarts", "0")) > int(os.environ.get("SLURM_RESTART_COUNT", "0")):
         return True, "Slurm queues the job again"
     if reason := _end_is_meant(facts, number):
         return False, reason
-    command = ["scontrol", "requeue", job]
     try:
-        done = subprocess.run(command, check=False, timeout=_ANSWER_LIMIT_S, capture_output=True, text=True)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return None, f"{' '.join(command)}: {error}"
-    if done.returncode:
-        return None, f"{' '.join(command)}: {done.stderr.strip()}"
+        ask("scontrol", "requeue", job)
+    except LauncherError as error:
+        return None, str(error)
     return True, "the job is queued again"
 
 

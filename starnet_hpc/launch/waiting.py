@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +16,14 @@ from starnet_hpc.errors import LauncherError
 from starnet_hpc.launch import controller
 from starnet_hpc.launch.controller import UNKNOWN_JOB, JobState
 from starnet_hpc.launch.submissions import ChainJob, noted_chain
-from starnet_hpc.launch.words import wide_console
+from starnet_hpc.launch.words import left_alone, wide_console
+from starnet_hpc.progress import StageLog
 
 _LOOK_EVERY_S = 10.0
 """The queue belongs to everybody: it is not asked more often."""
 _LOG_LINES = 3
+_SILENT = "?"
+"""State of jobs while Slurm does not answer."""
 _STYLE = {"COMPLETED": "green", "RUNNING": "yellow", "PENDING": "dim", "unknown": "dim"}
 _AGAIN = "`starnet-hpc run CONFIG --executor slurm` submits what is missing"
 
@@ -32,7 +36,7 @@ class JobLine:
     """What it does: a stage, or `members/3`."""
     job: str
     state: str
-    """As Slurm names it; `unknown` where Slurm does not (or no longer) know."""
+    """As Slurm names it; `unknown` where Slurm does not (or no longer) know, `?` where it does not answer."""
     reason: str
     nodes: str
     note: str
@@ -78,31 +82,43 @@ def job_table(lines: Sequence[JobLine]) -> Table:
     return table
 
 
-def follow(config: ExperimentConfig) -> None:
-    """Show the jobs until all have ended: a table that moves on a terminal, else a line for each change."""
+def follow(config: ExperimentConfig, log: StageLog) -> None:
+    """Show the jobs until all have ended: a table that moves on a terminal, else a line for each change.
+
+    Args:
+        config: of the experiment.
+        log: is told which jobs go on if Ctrl-C ends this.
+    """
     console = wide_console()
     shown: dict[str, str] = {}
     live = Live(console=console, auto_refresh=False) if sys.stdout.isatty() else None
+    going_on = [job.job for job in noted_chain(config.run_dir / "jobs").values() if job.job is not None]
     try:
         if live:
             live.start()
         quiet = 0
         while True:
             lines = chain_lines(config)
+            going_on = [line.job for line in lines if line.alive or line.state == _SILENT]
             _cancel_hopeless(lines)
             if live:
                 live.update(job_table(lines), refresh=True)
             else:
                 for line in lines:
-                    words = f"{line.key}, job {line.job}: {line.state} {line.nodes}".rstrip()
+                    state = line.note if line.state == _SILENT else line.state
+                    words = f"{line.key}, job {line.job}: {state} {line.nodes}".rstrip()
                     if shown.get(line.key) != words:
                         shown[line.key] = words
                         console.print(escape(words))
-            # Twice: a job that is queued again looks like one that has ended, once. Silence is not an end.
-            quiet = quiet + 1 if lines and not any(line.alive or line.state == "?" for line in lines) else 0
-            if quiet == 2:
+            # Twice: a job that is queued again looks like one that has failed, once. Silence is not an end.
+            quiet = quiet + 1 if lines and not going_on else 0
+            if quiet == 2 or (quiet and all(line.state == "COMPLETED" for line in lines)):
                 return
             time.sleep(_LOOK_EVERY_S)
+    except KeyboardInterrupt:
+        if going_on:
+            log.warning("%s", left_alone(going_on))
+        raise
     finally:
         if live:
             live.stop()
@@ -111,14 +127,15 @@ def follow(config: ExperimentConfig) -> None:
 def _cancel_hopeless(lines: Sequence[JobLine]) -> None:
     """End jobs that wait for one that has failed, where Slurm does not do so by itself."""
     if hopeless := [line.job for line in lines if line.reason == controller.NEVER and line.state == "PENDING"]:
-        controller.cancel(hopeless)
+        with suppress(LauncherError):  # it does not answer just now: at the next look
+            controller.cancel(hopeless)
 
 
 def _line(job: ChainJob, jobs: Mapping[str, ChainJob], states: Mapping[str, JobState], silent: str) -> JobLine:
     if job.job is None:
         return JobLine(job.key, "?", "unknown", "", "", f"the command ended while it submitted it; {_AGAIN}", False)
     if silent:
-        return JobLine(job.key, job.job, "?", "", "", silent, False)
+        return JobLine(job.key, job.job, _SILENT, "", "", f"Slurm does not answer: {silent}", False)
     state = states.get(job.job, UNKNOWN_JOB)
     return JobLine(
         job.key,

@@ -1,6 +1,7 @@
 """Numbers as people read them, and as programs do."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -36,6 +37,15 @@ def time_in_words(seconds: float) -> str:
     if hours < 36:
         return f"{hours} h {minutes} min"
     return f"{hours // 24} d {hours % 24} h"
+
+
+def left_alone(jobs: Sequence[str]) -> str:
+    """Return what becomes of Slurm jobs (`12`, `12_0`) whose command ends before them."""
+    arrays = dict.fromkeys(job.partition("_")[0] for job in jobs)
+    return (
+        f"the Slurm jobs {', '.join(jobs)} go on without this command: run it again to wait for them, or end them with "
+        f"`scancel {' '.join(arrays)}`"
+    )
 
 
 def as_json(value: dict[str, Any]) -> str:

@@ -53,14 +53,15 @@ def slurm(pytestconfig: pytest.Config) -> Iterator[Slurm]:
             patch.delenv(name, raising=False)
         _hasten_submitit(patch)
         patch.setattr(queue, "_ASK_EVERY_S", 1.0)
-        yield cluster
+        with slurm_harness.impatience():
+            yield cluster
     if started and os.environ.get("STARNET_KEEP_SLURM") != "1":
         slurm_harness.stop()
 
 
 @pytest.fixture(scope="session")
 def trained(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> ExperimentConfig:
-    """Two members, each trained by four processes on two nodes, submitted as one array; nothing happened to them."""
+    """Two members, each trained by two processes on two nodes, submitted as one array; nothing happened to them."""
     config = ready(slurm, tmp_path_factory.mktemp("slurm") / "run", members=2)
     assert train_ensemble(config) == [best(config, 0), best(config, 1)]
     return config

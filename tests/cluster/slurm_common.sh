@@ -116,3 +116,23 @@ stop_everything() {
     remove_shim
     rm -f "$RUN/settings"
 }
+
+# run_controller [OPTION...]
+run_controller() {
+    slurmctld "$@" </dev/null >"$LOGS/slurmctld.out" 2>&1 || die 'slurmctld did not start' "$LOGS/slurmctld.out"
+    wait_until 30 scontrol ping || die 'slurmctld does not answer' "$LOGS/slurmctld.log"
+}
+
+# nsenter and not `ip netns exec`: that one mounts a new /sys without the cgroups, for want of which slurmd 22.05 dies.
+# Standard streams away from ours: whoever reads our output through a pipe would otherwise wait for the daemon's end.
+start_node() {
+    local enter=() node=node$1
+    mkdir -p "$STATE/spool-$node"
+    if [ -e "/run/netns/$SPACE$node" ]; then
+        # shellcheck disable=SC2016 # $1 is for the inner shell
+        enter=(nsenter --net="/run/netns/$SPACE$node" unshare --uts
+            bash -c 'hostname "$1" && shift && exec "$@"' _ "$node")
+    fi
+    "${enter[@]}" slurmd -N "$node" </dev/null >"$LOGS/slurmd-$node.out" 2>&1 ||
+        die "slurmd of $node did not start" "$LOGS/slurmd-$node.out"
+}

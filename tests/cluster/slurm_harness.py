@@ -10,13 +10,17 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+STATE = Path(os.environ.get("STARNET_SLURM_STATE", "/var/lib/starnet-slurm"))  # as in slurm_common.sh
 START_LIMIT_S = 240.0  # cold: packages come from a mirror that may be slow; within the limit for one test
 
 # Settings of slurm_up.sh. srun would take some of them for its own options (SLURM_GPUS=2 is --gpus=2).
@@ -67,6 +71,29 @@ class Slurm:
             raise SlurmError(f"{words} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
+    def await_end(self, job: str, limit_s: float = 200.0) -> None:
+        """Wait until a job has left the queue; `sbatch --wait` looks ever more rarely, and would take half a minute."""
+        wait_for(
+            lambda: job not in self.run("squeue", "--noheader", "--format=%A").stdout.split(), f"job {job}", limit_s
+        )
+
+    def kill(self, daemon: str) -> None:
+        """Kill `slurmctld`, or the slurmd of a node (`slurmd-node1`), with SIGKILL, so that it saves nothing more.
+
+        What the controller has done before is on the disk: it writes after most changes, but not when it has started a
+        job from the backfill scheduler, which it would start a second time after its own restart.
+        """
+        if daemon == "slurmctld":
+            marker = STATE / "controller" / "job_state"
+            before = marker.stat().st_mtime_ns
+            self.run("scancel", self.run("sbatch", "--parsable", "--hold", "--wrap=true").stdout.strip())
+            wait_for(lambda: marker.stat().st_mtime_ns > before, "the controller's state on the disk")
+        self.run("bash", HERE / "slurm_daemon.sh", "kill", daemon)
+
+    def start(self, daemon: str) -> None:
+        """Start a daemon that was killed, and wait until it answers."""
+        self.run("bash", HERE / "slurm_daemon.sh", "start", daemon)
+
     def submitit_parameters(self, **changes: Any) -> dict[str, Any]:
         """Arguments for `submitit.AutoExecutor.update_parameters` that suit this cluster, with `changes` on top.
 
@@ -85,6 +112,45 @@ class Slurm:
 def _text(output: bytes | str | None) -> str:
     """Return what a command that ran out of time had written (bytes even where text was asked for)."""
     return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
+
+
+def wait_for(condition: Callable[[], object], what: str, limit_s: float = 200.0) -> None:
+    """Poll until `condition()` holds; fail after `limit_s`."""
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, f"{what}: not within {limit_s} s"
+        time.sleep(0.1)
+
+
+@contextmanager
+def impatience() -> Iterator[None]:
+    """Let jobs that were queued again start soon.
+
+    Slurm has them wait until their old credential has expired, although slurmd takes a new one ("reissued job
+    credential") that was made in a later second than the old one was revoked. Jobs that are to begin later for a reason
+    of their own are left alone.
+    """
+    over = threading.Event()
+    hastened: set[tuple[str, str]] = set()
+
+    def hasten() -> None:
+        show = ("squeue", "--noheader", "--states=PENDING", "--Format=JobID:20,RestartCnt:20,Reason:40")
+        while not over.wait(0.3):
+            with suppress(subprocess.TimeoutExpired):  # the controller is away
+                told = subprocess.run(show, capture_output=True, text=True, timeout=30, check=False).stdout
+                for job, restarts, reason in (line.split(maxsplit=2) for line in told.splitlines()):
+                    if reason.strip() == "BeginTime" and restarts != "0" and (job, restarts) not in hastened:
+                        soon = ("scontrol", "update", f"jobid={job}", "starttime=now+2")
+                        hastened.add((job, restarts))
+                        subprocess.run(soon, capture_output=True, timeout=30, check=False)
+
+    thread = threading.Thread(target=hasten, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def obstacle() -> str | None:

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,16 +98,25 @@ def wait_for_the_end() -> None:
 
 
 @dataclass(frozen=True)
-class CancelsItsJob:
-    """A task whose worker's job is cancelled while it works, the first time."""
+class TwiceLost:
+    """A task whose worker is killed while it works; and then the job of the one that goes on is cancelled."""
 
-    record: Path
+    folder: Path
 
     def __call__(self, key: int) -> str:
         """Return the number of the job."""
         job = os.environ["SLURM_JOB_ID"]
-        if not self.record.exists():
-            self.record.write_text(job)
+        if self.is_first("killed", job):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.is_first("cancelled", job):
             subprocess.run(["scancel", job], check=True)
+        if (self.folder / "cancelled").read_text() in {"", job}:
             wait_for_the_end()
         return job
+
+    def is_first(self, name: str, job: str) -> bool:
+        """Whether nobody has left a note of this name yet; this one then has."""
+        with suppress(FileExistsError), (self.folder / name).open("x") as note:
+            note.write(job)
+            return True
+        return False

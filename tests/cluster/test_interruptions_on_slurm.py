@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -19,12 +19,11 @@ from starnet_hpc.launch.ensemble import train_ensemble
 from starnet_hpc.launch.submissions import noted
 from starnet_hpc.train import is_trained
 from tests import support
-from tests.cluster.slurm_harness import Slurm, SlurmError
+from tests.cluster.faults import PATIENCE_S, has_heard, node_failure, out_of_time, preemption, preemption_by_sigterm
+from tests.cluster.slurm_harness import Slurm
 from tests.cluster.training import (
-    PATIENCE_S,
     Rank,
     best,
-    has_heard,
     in_the_middle_of_an_epoch,
     ranks,
     reached,
@@ -32,8 +31,6 @@ from tests.cluster.training import (
 )
 
 Act = Callable[[Slurm, list[Rank]], object]
-SECONDS_BEFORE_THE_LIMIT = 40
-"""Slurm looks at time limits twice a minute."""
 
 
 @pytest.fixture(autouse=True)
@@ -57,46 +54,22 @@ def requeue(slurm: Slurm, everyone: list[Rank]) -> None:
     slurm.run("scontrol", "requeue", only_job(slurm))
 
 
-def state_of(slurm: Slurm, node: str) -> str:
-    return slurm.run("sinfo", "--noheader", f"--nodes={node}", "--format=%T").stdout
-
-
-def node_failure(slurm: Slurm, everyone: list[Rank]) -> None:
-    node = everyone[-1].node
-    slurm.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
-    for rank in everyone:
-        if rank.node == node:
-            with suppress(ProcessLookupError):
-                os.kill(rank.pid, signal.SIGKILL)
-    with suppress(SlurmError):  # it has reported to the controller meanwhile, which has taken it back by itself
-        slurm.run("scontrol", "update", f"nodename={node}", "state=resume")
-    support.wait_until(lambda: "down" not in state_of(slurm, node), f"the return of {node}", limit_s=PATIENCE_S)
+def node_fails(slurm: Slurm, everyone: list[Rank]) -> None:
+    node_failure(slurm, everyone[-1].node, everyone[-1].pid)
 
 
 def time_limit(slurm: Slurm, everyone: list[Rank]) -> None:
-    """Let the job's time run out; the signal before it comes from Slurm (cluster.signal_delay_s)."""
-    end = f"EndTime=now+{SECONDS_BEFORE_THE_LIMIT}"
-    slurm.run("scontrol", "update", f"jobid={only_job(slurm)}", end)
+    out_of_time(slurm, only_job(slurm))
 
 
-def preemption(slurm: Slurm, everyone: list[Rank]) -> None:
-    """Let an urgent job take both nodes for a moment."""
-    wants = ("--partition", slurm.urgent, "--exclusive", f"--nodes={len(slurm.nodes)}", "--wrap=true")
-    slurm.run("sbatch", "--output=/dev/null", *wants)
+def preempted(slurm: Slurm, everyone: list[Rank]) -> None:
+    preemption(slurm)
 
 
-def preemption_by_sigterm(slurm: Slurm, everyone: list[Rank]) -> None:
-    """The same where Slurm is not set to send the job's own signal: SIGTERM, and the GraceTime to obey it."""
-    file, last = Path("/etc/slurm/slurm.conf"), everyone[-1].pid
-    before = file.read_text()
-    file.write_text(before.replace("SlurmctldParameters=preempt_send_user_signal\n", ""))
-    try:
-        slurm.run("scontrol", "reconfigure")
-        preemption(slurm, everyone)
-        support.wait_until(lambda: has_heard(last), "SIGTERM", limit_s=PATIENCE_S)
-    finally:
-        file.write_text(before)
-        slurm.run("scontrol", "reconfigure")
+def preempted_by_sigterm(slurm: Slurm, everyone: list[Rank]) -> None:
+    last = everyone[-1].pid
+    with preemption_by_sigterm(slurm):
+        support.wait_until(lambda: has_heard(last, signal.SIGTERM), "SIGTERM", limit_s=PATIENCE_S)
 
 
 def killed_process(slurm: Slurm, everyone: list[Rank]) -> None:
@@ -139,12 +112,12 @@ def one_after_the_other(slurm: Slurm, config: ExperimentConfig, acts: list[Act])
         in_the_middle_of_an_epoch(config, f"submitit.core._submit {config.run_dir}", lives, partial(act, slurm))
 
 
-@pytest.mark.slow(reason="four and five lives of four processes, and Slurm's waits between them")
+@pytest.mark.slow(reason="four and five lives of two processes, and Slurm's waits between them")
 @pytest.mark.parametrize(
     "acts",
     [
-        [signal_from_slurm, requeue, preemption_by_sigterm, node_failure],
-        [preemption, killed_process, time_limit],
+        [signal_from_slurm, requeue, preempted_by_sigterm, node_fails],
+        [preempted, killed_process, time_limit],
     ],
     ids=["signal, requeue, preemption, node failure", "preemption, killed process, time limit"],
 )
@@ -234,20 +207,22 @@ def log_says(config: ExperimentConfig, words: str) -> None:
     support.wait_until(lambda: words in log.read_text(), repr(words), limit_s=PATIENCE_S)
 
 
-@pytest.mark.slow(reason="three lives of jobs of four processes")
+@pytest.mark.slow(reason="three lives of jobs of two processes")
 def test_the_script_for_a_member_queues_its_job_again_and_makes_the_same_weights(
     slurm: Slurm, trained: ExperimentConfig, tmp_path: Path
 ) -> None:
     config = ready(slurm, tmp_path / "run", members=2, checkpoint_minutes=1e-6)
     script = support.REPOSITORY / "slurm" / "member.sbatch"
-    shape = ("--nodes=2", "--ntasks-per-node=2", "--gpus-per-node=2", "--cpus-per-task=1")
+    nodes = ("--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1")
+    node = ("--nodes=1", "--ntasks-per-node=2", "--cpus-per-task=1")
     where = (f"--partition={slurm.partition}", f"--output={tmp_path}/job-%j.log")
-    one = ("sbatch", "--parsable", "--array=1", *shape, *where, script, config.run_dir / "config.yaml")
+    one = ("sbatch", "--parsable", "--array=1", *nodes, *where, script, config.run_dir / "config.yaml")
     job = slurm.run(*one).stdout.strip()
     command = f"starnet_hpc.train {config.run_dir / 'config.yaml'} --member 1"
     in_the_middle_of_an_epoch(config, command, 0, lambda _: slurm.run("scancel", "--signal=USR2", job), member=1)
-    slurm.run("sbatch", "--wait", *shape, *where, script, config.run_dir / "config.yaml", "0", timeout=PATIENCE_S)
-    support.wait_until(best(config, 1).exists, "the end of member 1", limit_s=PATIENCE_S)
+    other = slurm.run("sbatch", "--parsable", *node, *where, script, config.run_dir / "config.yaml", "0").stdout.strip()
+    for each in (other, job):
+        slurm.await_end(each, PATIENCE_S)
     # Not in the job's own log: Slurm may end a process that has asked to be queued again before it can say so.
     log = (config.run_dir / "logs" / "train-01.log").read_text()
     assert log.count("asked to stop in epoch") == 1

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import submitit
 
-from tests.cluster.slurm_harness import Slurm, SlurmError
+from tests.cluster.slurm_harness import Slurm, SlurmError, wait_for
 from tests.cluster.slurm_jobs import Work, count_lives, square, sum_of_ranks_plus_one
 
 MPI_PROGRAM = """
@@ -23,14 +21,6 @@ total = world.allreduce(world.rank + 1)
 if world.rank == 0:
     print(json.dumps({"size": world.size, "seen": seen, "total": total}))
 """
-
-
-def wait_for(condition: Callable[[], bool], what: str, limit_s: float = 200.0) -> None:
-    """Poll until `condition` holds; fail after `limit_s`."""
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, f"{what}: not within {limit_s} s"
-        time.sleep(0.1)
 
 
 def executor(slurm: Slurm, folder: Path, **parameters: object) -> submitit.AutoExecutor:

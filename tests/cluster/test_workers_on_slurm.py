@@ -19,7 +19,7 @@ from starnet_hpc.stores import is_complete
 from tests import support
 from tests.augment.cases import experiment, same_stores, write_grid
 from tests.cluster.slurm_harness import Slurm
-from tests.cluster.slurm_jobs import CancelsItsJob, square
+from tests.cluster.slurm_jobs import TwiceLost, square
 from tests.parallel.cases import each
 
 
@@ -67,13 +67,14 @@ def test_workers_on_two_nodes_write_what_one_process_writes(slurm: Slurm, ready:
     assert not list((ready.run_dir / "jobs").iterdir()), "keys of the run are left"
 
 
-def test_a_job_that_is_cancelled_in_the_middle_is_replaced_and_its_work_done_again(
+def test_a_worker_that_is_killed_and_a_job_that_is_cancelled_are_replaced_and_their_work_done_again(
     slurm: Slurm, jobs: dict[str, Any], tmp_path: Path
 ) -> None:
-    task = CancelsItsJob(tmp_path / "first life")  # the only worker: without another job nothing would go on
+    task = TwiceLost(tmp_path)  # the only worker: without another one, and another job, nothing would go on
     told = dict(each(task, range(4), run_dir=tmp_path / "run", cluster=jobs, scheduler="slurm", workers=1))
     assert sorted(told) == [0, 1, 2, 3]
-    first = (tmp_path / "first life").read_text()
+    first = (tmp_path / "killed").read_text()
+    assert (tmp_path / "cancelled").read_text() == first, "not another worker of the same job"
     assert first not in told.values()
     assert no_job_is_left(slurm)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import signal
 from collections.abc import Callable
@@ -14,18 +13,17 @@ import torch
 
 from starnet_hpc.config import ExperimentConfig
 from tests import support
+from tests.cluster.faults import PATIENCE_S, environment_of, halted, has_heard
 from tests.cluster.slurm_harness import Slurm
 
-PAIR = {"epochs": 2, "nodes": 2, "gpus_per_node": 2, "batch_size": 16}
-"""Two nodes, two processes on each."""
-PATIENCE_S = 120.0
-"""For the start of four processes while the machine does other things, too."""
+PAIR = {"epochs": 2, "nodes": 2, "gpus_per_node": 1, "batch_size": 16}
+"""Two nodes, a process on each."""
 
 
 def ready(
     slurm: Slurm, run_dir: Path, *, members: int = 1, cluster: object = (), **training: object
 ) -> ExperimentConfig:
-    """Return an experiment whose members train on 2 nodes x 2 tasks of the test cluster."""
+    """Return an experiment whose members train on two nodes of the test cluster, with a process on each."""
     names = ("PATH", "PYTHONPATH", "OMP_NUM_THREADS")
     return support.ready_to_train(
         run_dir,
@@ -81,8 +79,7 @@ def ranks(words: str) -> list[Rank]:
         with suppress(OSError, KeyError):
             if "python" not in Path(f"/proc/{pid}/exe").resolve().name:  # srun and the shell have the words, too
                 continue
-            pairs = (entry.partition("=") for entry in Path(f"/proc/{pid}/environ").read_text().split("\0"))
-            environment = {name: value for name, _, value in pairs}
+            environment = environment_of(pid)
             found.append(Rank(pid, int(environment["SLURM_PROCID"]), environment["SLURMD_NODENAME"]))
     return sorted(found, key=lambda rank: rank.number)
 
@@ -110,22 +107,6 @@ def in_the_middle_of_an_epoch(
     support.wait_until(begun, f"the middle of an epoch in life {lives}", limit_s=PATIENCE_S)
     everyone = ranks(words)
     last = everyone[-1].pid
-    os.kill(last, signal.SIGSTOP)
-    try:
+    with halted([last]):
         act(everyone)
-        support.wait_until(lambda: has_heard(last), f"a signal in life {lives}", limit_s=PATIENCE_S)
-    finally:
-        with suppress(ProcessLookupError):
-            os.kill(last, signal.SIGCONT)
-
-
-def has_heard(pid: int) -> bool:
-    """Say whether a halted process has been sent SIGUSR2, goes on, or is gone."""
-    try:
-        status = dict(
-            line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
-        )
-    except OSError:
-        return True
-    pending = int(status["ShdPnd"], 16) | int(status["SigPnd"], 16)
-    return not status["State"].startswith("T") or bool(pending & 1 << (signal.SIGUSR2 - 1))
+        support.wait_until(lambda: has_heard(last, signal.SIGUSR2), f"a signal in life {lives}", limit_s=PATIENCE_S)

@@ -2,7 +2,9 @@
 
 import json
 import subprocess
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,8 +12,8 @@ import yaml
 
 from starnet_hpc.cli import main
 from starnet_hpc.config import ExperimentConfig
-from starnet_hpc.errors import LauncherError, StoreMismatchError
-from starnet_hpc.launch import controller, pipeline
+from starnet_hpc.errors import JobFailedError, LauncherError, StoreMismatchError
+from starnet_hpc.launch import controller, pipeline, waiting
 from starnet_hpc.launch.controller import NEVER
 from starnet_hpc.launch.jobs import SlurmJobs
 from starnet_hpc.launch.pipeline import submit_chain
@@ -19,6 +21,7 @@ from starnet_hpc.launch.rundir import claim
 from starnet_hpc.launch.scripts import STAGES, script_for
 from starnet_hpc.launch.submissions import Submission, note, noted_chain
 from starnet_hpc.launch.waiting import JobLine, chain_lines
+from starnet_hpc.progress import stage_log
 from tests import support
 from tests.launch.fakeslurm import FakeSlurm, fake
 
@@ -98,6 +101,56 @@ def test_sbatch_and_squeue_may_fail_for_a_while(fake: FakeSlurm, tmp_path: Path)
     assert len(fake.lines("calls")) == 4
 
 
+def test_whoever_waits_is_told_of_each_change_and_which_jobs_go_on_after_ctrl_c(
+    fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def later(seconds: float) -> None:
+        if "101, job" not in shown:
+            shown.append("101, job")
+            fake.says("101", "COMPLETED")
+            fake.fails("squeue", 1, "Unable to contact slurm controller (connect failure)")
+            return
+        raise KeyboardInterrupt
+
+    shown: list[str] = []
+    monkeypatch.setattr(waiting, "time", SimpleNamespace(sleep=later))
+    with pytest.raises(KeyboardInterrupt):
+        submit_chain(chain(tmp_path), wait=True)
+    told = capsys.readouterr()
+    assert "prepare, job 101: COMPLETED" in told.out
+    assert "the Slurm jobs 102_0, 102_1, 103, 104 go on without this command" in told.err
+    assert "`scancel 102 103 104`" in told.err
+
+
+def test_a_chain_that_has_failed_is_told_at_once(
+    fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = chain(tmp_path)
+    submit_chain(config)
+    for job in ("101", "102_0", "102_1", "103", "104"):
+        fake.says(job, "CANCELLED")
+    fake.program("sbatch", "exit 1")
+    looks: list[float] = []
+    for module in (waiting, pipeline):
+        monkeypatch.setattr(module, "time", SimpleNamespace(sleep=looks.append, monotonic=time.monotonic))
+    with stage_log("run", config.run_dir) as log:
+        waiting.follow(config, log)
+    assert len(looks) == 1, "a job that is queued again may look like that, once"
+    with pytest.raises(JobFailedError, match="prepare, members/0, members/1, predict, evaluate did not finish"):
+        pipeline._raise_failures(config)
+    assert len(looks) == 1, "it waits for files of jobs that have not made any"
+
+
+def test_a_controller_that_is_away_is_named(fake: FakeSlurm, tmp_path: Path) -> None:
+    config = chain(tmp_path)
+    submit_chain(config)
+    fake.fails("squeue", 1, "Unable to contact slurm controller (connect failure)")
+    (note,) = {line.note for line in chain_lines(config, patient=False)}
+    assert note == (
+        "Slurm does not answer: `squeue` fails: squeue: error: Unable to contact slurm controller (connect failure)"
+    )
+
+
 def test_jobs_of_another_configuration_are_not_mixed_with_this_one(fake: FakeSlurm, tmp_path: Path) -> None:
     submit_chain(chain(tmp_path))
     submit_chain(chain(tmp_path, cluster={"time": 60}))  # how jobs are run does not matter
@@ -171,14 +224,31 @@ def test_scripts_are_ones_that_bash_can_read(tmp_path: Path, stage: str, nodes: 
     [
         ("exit 0", "RUNNING", 0, 0, 0),
         ("exit 1", "RUNNING", 0, 1, 0),
+        ("exit 1", "RUNNING PreemptTime=None", 0, 1, 0),
+        ("exit 1", "RUNNING PreemptTime=2026-11-25T11:43:38", 3, 1, 1),
+        ("exit 75", "RUNNING", 0, 75, 1),
+        ("exit 233", "RUNNING", 0, 233, 1),
         ("kill -9 $$", "RUNNING", 0, 137, 1),
         ("kill $$", "RUNNING", 0, 143, 1),  # what srun says when one of several ranks was killed
         ("kill -9 $$", "RUNNING", 2, 137, 0),
+        ("kill $$", "SIGNALING PreemptTime=2026-11-25T11:43:38", 0, 143, 1),
         ("kill $$", "COMPLETING", 0, 143, 0),
     ],
-    ids=["done", "failed with a message", "killed", "a rank was killed", "killed for the third time", "cancelled"],
+    ids=[
+        "done",
+        "failed with a message",
+        "not preempted",
+        "preempted",
+        "Slurm started no step",
+        "a node is silent",
+        "killed",
+        "a rank was killed",
+        "killed for the third time",
+        "preempted just now",
+        "cancelled",
+    ],
 )
-def test_a_job_is_queued_again_only_if_it_has_lost_a_process(
+def test_a_job_is_queued_again_only_if_it_has_lost_a_process_or_its_place(
     fake: FakeSlurm,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -191,6 +261,8 @@ def test_a_job_is_queued_again_only_if_it_has_lost_a_process(
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     note = f'echo "$@" >> {fake.folder}/requeued'
     fake.program("scontrol", f'if [ "$1" = show ]; then echo "   JobState={state} Reason=None"; else {note}; fi')
+    fake.fails("scontrol", 3, "Unable to contact slurm controller (connect failure)")
+    fake.program("sleep", f'echo "$@" >> {fake.folder}/slept')
     config = chain(tmp_path)
     (config.run_dir / "jobs").mkdir(parents=True)
     (config.run_dir / "jobs" / "lost-12").write_text(".\n" * tries)
@@ -200,3 +272,4 @@ def test_a_job_is_queued_again_only_if_it_has_lost_a_process(
     done = subprocess.run(["bash"], input=text, text=True, check=False, capture_output=True)
     assert done.returncode == code, done.stderr
     assert fake.lines("requeued") == ["requeue 12"] * requeued
+    assert (fake.lines("slept") == ["1", "2", "4"]) is bool(code)

@@ -75,7 +75,7 @@ def test_what_slurm_itself_queues_again_is_left_to_it(bin_folder: Path, monkeypa
 
 def test_a_refusal_is_told_in_slurms_words(bin_folder: Path) -> None:
     scontrol(bin_folder, RUNNING, requeue="echo 'Requested operation is presently disabled' >&2; exit 1")
-    assert queue_again(signal.SIGUSR2) == (None, "scontrol requeue 12: Requested operation is presently disabled")
+    assert queue_again(signal.SIGUSR2) == (None, "`scontrol` fails: Requested operation is presently disabled")
 
 
 def test_a_controller_that_is_silent_does_not_keep_a_job_from_trying(bin_folder: Path) -> None:

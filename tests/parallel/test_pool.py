@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import dask
 import pytest
 from dask.distributed import Client
 
@@ -104,6 +105,28 @@ if __name__ == "__main__":
 """
     ended = run("-c", program, TMPDIR=str(folder))
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+ENDS = """
+import os, pathlib
+def dask_setup(worker):
+    left = pathlib.Path("{left}")
+    if left.stat().st_size:
+        os.truncate(left, left.stat().st_size - 1)
+        os._exit(9)
+"""
+
+
+@pytest.mark.parametrize("times", [1, 4])
+def test_a_worker_that_is_lost_as_it_starts_is_replaced_once(tmp_path: Path, silence: None, times: int) -> None:
+    left = tmp_path / "left"
+    left.write_text("." * times)
+    with dask.config.set({"distributed.worker.preload": [ENDS.format(left=left)]}):
+        if times == 1:
+            assert dict(each(square, range(5), workers=2)) == {key: key * key for key in range(5)}
+            return
+        with pytest.raises(LauncherError, match=r"ended as they started, twice .*fewer augment\.workers"):
+            list(each(square, range(5), workers=2))
 
 
 def test_of_two_tasks_of_a_worker_one_computes_at_a_time() -> None:
