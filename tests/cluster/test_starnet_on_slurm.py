@@ -16,7 +16,7 @@ def test_members_train_over_two_nodes_as_one_array(trained: ExperimentConfig) ->
     for member in range(2):
         saved = torch.load(best(trained, member), weights_only=True)
         assert saved["facts"]["world"] == 2
-        logs = sorted(path.name for path in (trained.run_dir / "logs").glob(f"train-{member:02d}*"))
+        logs = sorted(path.name for path in (trained.run_dir / "logs").glob(f"train-{member:02d}*.log"))
         assert len(logs) == 2
     jobs = {path.name.split("_")[0] for path in (trained.run_dir / "jobs").glob("*_result.pkl")}
     assert len(jobs) == 1, "not one array"
