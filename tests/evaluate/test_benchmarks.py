@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 
 from starnet_hpc.evaluate import benchmarks
+from starnet_hpc.evaluate.document import Picture
+from starnet_hpc.evaluate.figures import benchmarks as figures
 from starnet_hpc.evaluate.sample import ALL, LabelColumns, Sample
 from starnet_hpc.evaluate.tables import Table
 
@@ -16,7 +18,7 @@ DIFFERENCE = 30.0, 40.0, -30.0, -40.0, 500.0
 NAMES = ["Sun", "a", "b", "c", "cool"]
 
 
-def compared() -> Table:
+def compared(names: list[str] = NAMES) -> Table:
     truth = {name: np.array(values) for name, values in PUBLISHED.items()}
     error = {name: np.full(5, np.nan) for name in truth} | {"teff": np.array([40.0, 0.0, 0.0, 0.0, 0.0])}
     sigma = np.full(5, 30.0)
@@ -24,7 +26,7 @@ def compared() -> Table:
     predicted = {"teff": LabelColumns(value, sigma, sigma, sigma)}
     for name in ("logg", "feh", "vrad"):
         predicted[name] = LabelColumns(truth[name], np.full(5, 0.1), np.full(5, 0.1), np.full(5, 0.1))
-    return benchmarks.stars("b", "c", NAMES, Sample(predicted, truth, error, np.full(5, 200.0)), RANGES)
+    return benchmarks.stars("b", "c", names, Sample(predicted, truth, error, np.full(5, 200.0)), RANGES)
 
 
 def test_differences_are_in_units_of_the_combined_sigma() -> None:
@@ -72,3 +74,8 @@ def test_groups_of_too_few_stars_claim_nothing() -> None:
     assert giants is not None
     assert giants["n"] == 0
     assert "rms" not in giants
+
+
+def test_names_with_dollars_are_drawn_as_they_stand() -> None:
+    table = compared([r"HD $\frac 1_2$", "a$b$", "$", "_d", "e"])
+    assert Picture(table, figures.differences).render()["png"].startswith(b"\x89PNG")

@@ -28,11 +28,11 @@ def kiel(table: Table) -> Figure:
         )  # fmt: skip
         for piece in line.distinct("piece"):
             part = line.where(piece=int(piece))
-            name = line.texts("name")[0] if piece == "0" else None
+            name = style.text(line.texts("name")[0]) if piece == "0" else None
             axes.plot(part.numbers("teff"), part.numbers("logg"), color=style.ORANGE, label=name, zorder=1)
         (left, right), (bottom, top) = (_around(values, errors) for values, errors in ((x, x_err), (y, y_err)))
         axes.set(xlim=(right, left), ylim=(top, bottom))
-        axes.set_title(f"{cluster} ({words.count(x.size)})")
+        axes.set_title(style.text(f"{cluster} ({words.count(x.size)})"))
         if line.rows:
             axes.legend(fontsize=7.5, loc="upper left", handlelength=1.2, borderaxespad=0.1)
         axes.set_xlabel(words.axis("teff"))
@@ -60,10 +60,11 @@ def metallicities(table: Table) -> Figure:
         colour, marker = style.PALETTE[k % 6], style.MARKERS[(k // 6 + k) % 6]
         if np.isfinite(spread[k]):
             axes.errorbar(known[k], mean[k], spread[k], fmt="none", ecolor=colour, elinewidth=0.8, capsize=3)
+        title = style.text(f"{name} ({words.count(int(table.rows[k]['n']))})")
         width = known_error[k] if np.isfinite(known_error[k]) else None
         axes.errorbar(
             known[k], mean[k], error[k], width,
-            fmt=marker, color=colour, elinewidth=2.2, label=f"{name} ({words.count(int(table.rows[k]['n']))})",
+            fmt=marker, color=colour, elinewidth=2.2, label=title,
         )  # fmt: skip
     axes.set(xlim=(low, high), ylim=(low, high))
     axes.set_box_aspect(1)

@@ -45,7 +45,7 @@ def curves(table: Table) -> Figure:
             rows = table.where(label=label, run=run)
             axes.errorbar(
                 rows.numbers("nominal"), rows.numbers("excess"), rows.numbers("coverage_error"),
-                color=style.PALETTE[k], marker=style.MARKERS[k], markersize=3.5, elinewidth=0.8, label=run,
+                color=style.PALETTE[k], marker=style.MARKERS[k], markersize=3.5, elinewidth=0.8, label=style.text(run),
             )  # fmt: skip
         dress_curve(axes, label)
     if panels:
@@ -63,7 +63,7 @@ def bias(table: Table) -> Figure:
             centre = 0.5 * (rows.numbers("low") + rows.numbers("high"))
             axes.errorbar(
                 centre, rows.numbers("median"), rows.numbers("median_error"),
-                color=style.PALETTE[k], marker=style.MARKERS[k], elinewidth=0.8, label=run,
+                color=style.PALETTE[k], marker=style.MARKERS[k], elinewidth=0.8, label=style.text(run),
             )  # fmt: skip
         axes.axhline(0, color=style.INK, linewidth=0.8, linestyle="--")
         axes.set_xlabel(words.axis(label, "true "))

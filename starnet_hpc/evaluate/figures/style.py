@@ -85,6 +85,15 @@ def sequence(count: int) -> list[str]:
     return [mpl.colors.to_hex(cmap(x)) for x in np.linspace(0.22, 0.95, max(count, 1))]
 
 
+def text(name: str) -> str:
+    """Return a name that somebody gave, to be drawn as it stands.
+
+    To matplotlib, dollars begin mathematics, and a legend leaves out names that begin with an underscore.
+    """
+    escaped = name.replace("$", r"\$")
+    return f"\u200a{escaped}" if escaped.startswith("_") else escaped
+
+
 def legend_above(drawn: Figure, axes: Axes, title: str = "") -> None:
     """Put the legend of some axes in one line above the whole figure."""
     handles, names = axes.get_legend_handles_labels()
