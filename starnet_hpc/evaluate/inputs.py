@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +191,9 @@ def _predicted(store: Store, catalogue: Catalogue) -> Test:
 def _survey(config: ExperimentConfig, training: Store) -> Survey:
     store = open_store(config.store("survey"), made_by="observe")
     catalogue = read_catalogue(config.catalogue("survey"), of=store, training=training)
-    check_ids(catalogue, [str(name).strip() for name in store.column("id")], store.path)
+    ids = [str(name).strip() for name in store.column("id")]
+    check_ids(catalogue, ids, store.path)
+    catalogue = replace(catalogue, ids=np.array(ids, dtype=object))  # with the letters that FITS cannot hold
     names = store.label_names if "label_names" in store.attributes else tuple(LABELS)
     known, error = (_floats(store.column(name)) for name in ("reference", "reference_error"))
     sample = Sample(
