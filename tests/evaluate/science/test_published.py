@@ -75,6 +75,12 @@ def test_tables_that_cannot_be_used_are_refused(tmp_path: Path, text: str, words
         read_labels(tmp_path / "none.csv", ["Sun"])
 
 
+def test_all_spectra_of_a_star_have_its_labels(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("star,teff\neps Eri,5076\n")
+    truth, _ = read_labels(tmp_path / "labels.csv", ["eps Eri", "Sun", "HD 22049"])
+    np.testing.assert_array_equal(truth["teff"], [5076.0, np.nan, 5076.0])
+
+
 def test_a_line_that_names_two_stars_is_refused(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("star,hip,teff\nSun,16537,5772\n")
     with pytest.raises(ObservationFormatError, match="line 2: is of two stars, epseri and sun"):
