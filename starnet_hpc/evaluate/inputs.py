@@ -108,6 +108,15 @@ class Inputs:
         return self.test.catalogue.shift is not None
 
     @property
+    def trained_ranges(self) -> dict[str, tuple[float, float]]:
+        """Range of each label in training, in its unit.
+
+        If spectra are shifted to rest, v rad has none, since then any velocity is measured.
+        """
+        labels = [label for label in self.training.labels if not (self.shifted and label == "vrad")]
+        return {label: (self.training.low[label], self.training.high[label]) for label in labels}
+
+    @property
     def wavelengths(self) -> tuple[float, float]:
         """First and last pixel of the spectra [angstrom, air]."""
         pixels = self.test.store.wavelength
