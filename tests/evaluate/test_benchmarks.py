@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -79,3 +81,14 @@ def test_groups_of_too_few_stars_claim_nothing() -> None:
 def test_names_with_dollars_are_drawn_as_they_stand() -> None:
     table = compared([r"HD $\frac 1_2$", "a$b$", "$", "_d", "e"])
     assert Picture(table, figures.differences).render()["png"].startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("count", [5, 120])
+def test_names_of_stars_do_not_hide_one_another(count: int) -> None:
+    few = compared()
+    rows = [{**row, "id": f"HD{k:06d}"} for k in range(count) for row in few.where(id=NAMES[k % 3]).rows]
+    drawn = figures.differences(Table("b", "c", few.columns, tuple(rows)))
+    drawn.draw_without_rendering()
+    names = [name.get_tightbbox() for name in drawn.axes[-1].get_xticklabels()]
+    if count > 30:
+        assert all(left.x1 <= right.x0 for left, right in pairwise(names))

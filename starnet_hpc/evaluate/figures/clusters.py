@@ -9,6 +9,9 @@ from starnet_hpc.evaluate.science.planes import LINE, STAR
 from starnet_hpc.evaluate.tables import Table
 from starnet_hpc.statistics import Floats
 
+_MOST_NAMES = 18
+"""Names of clusters that one column of a legend holds."""
+
 
 def kiel(table: Table) -> Figure:
     """Draw the members of each cluster with their errors, in a panel each, and the isochrone."""
@@ -45,10 +48,11 @@ def metallicities(table: Table) -> Figure:
 
     Clusters without a published value are in the table alone.
     """
-    drawn = style.figure(4.6, 6.6)
-    axes = drawn.subplots()
     known, mean = table.numbers("known"), table.numbers("feh")
     shown = np.isfinite(mean) & np.isfinite(known)
+    columns = max(1, -(-int(shown.sum()) // _MOST_NAMES))
+    drawn = style.figure(4.6, 6.6 + 2.0 * (columns - 1))
+    axes = drawn.subplots()
     values = np.concatenate([known[shown], mean[shown]])
     low, high = (values.min() - 0.25, values.max() + 0.25) if values.size else (-2.5, 0.5)
     axes.plot([low, high], [low, high], color=style.INK, linewidth=0.8, linestyle="--", zorder=1)
@@ -71,7 +75,7 @@ def metallicities(table: Table) -> Figure:
     axes.set_xlabel(words.axis("feh", "published "))
     axes.set_ylabel(words.axis("feh", "predicted "))
     if shown.any():
-        axes.legend(title="cluster (stars)", loc="center left", bbox_to_anchor=(1.0, 0.5))
+        axes.legend(title="cluster (stars)", loc="center left", bbox_to_anchor=(1.0, 0.5), ncols=columns)
     return drawn
 
 
