@@ -72,8 +72,8 @@ def read_labels(path: Path, ids: Sequence[str]) -> tuple[dict[str, Floats], dict
     labels = ordered(names)
     if not {"id", "star", "hd", "hip"} & set(names) or not labels:
         raise ObservationFormatError(
-            f"{path}: a {what} has a column id (or star, hd, hip) and columns of labels such as teff and e_teff; its "
-            f"columns are {', '.join(names) or 'none'}"
+            f"{path}: a {what} has a column id (or star, hd, hip) and columns of labels such as teff and e_teff, "
+            f"separated by commas; its columns are {', '.join(names) or 'none'}"
         )
     places: dict[str, list[int]] = {}
     for k, name in enumerate(ids):  # a star may have several spectra, under several of its names

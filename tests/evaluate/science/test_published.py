@@ -59,7 +59,7 @@ def test_each_source_has_its_own_differences(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("name,teff\nSun,5772\n", "has a column id"),
-        ("id,mass\nSun,1\n", "columns of labels .* its columns are id, mass"),
+        ("id,mass\nSun,1\n", "columns of labels .* separated by commas; its columns are id, mass"),
         ("id,teff\nSun,hot\n", "line 2: teff is 'hot', expected a number"),
         ("id,teff\nSun,5772\nsun,5772\n", "line 3: sun is there twice"),
         ("star,hip,teff\nSun,,5772\nSun,16537,5772\n", "line 3: sun is there twice"),
