@@ -90,13 +90,8 @@ def _survey(inputs: Inputs, survey: Survey) -> tuple[Accuracy | None, Section]:
 
 def _benchmarks(inputs: Inputs, survey: Survey) -> tuple[Table, Section]:
     """Return the table of benchmark stars and its chapter."""
-    chosen = survey.benchmarks
-    _, _, trained = _scales(inputs)
-    ranges = {**trained, **inputs.config.evaluate.trusted}
-    ids = [str(name) for name in survey.catalogue.ids[chosen]]
-    stars = benchmarks.stars("benchmarks", "Benchmark stars", ids, survey.sample[chosen], ranges)
-    groups = benchmarks.groups("benchmark_groups", "Benchmark stars by kind", stars)
-    others = other_labels(inputs.config, survey, (stars, groups), ranges)
+    stars, groups = benchmarks.of_survey(inputs, survey)
+    others = other_labels(inputs.config, survey, (stars, groups), benchmarks.ranges_of(inputs))
     return stars, sections.benchmark_section(stars, groups, others)
 
 

@@ -7,9 +7,6 @@ from starnet_hpc.evaluate import words
 from starnet_hpc.evaluate.figures import style
 from starnet_hpc.evaluate.tables import Table
 
-_MOST_SLANTED = 30
-"""Names of more stars than this would hide one another if they were not upright."""
-
 
 def differences(table: Table) -> Figure:
     """Draw predicted minus published, star by star; open symbols are stars that do not enter the statistics."""
@@ -33,7 +30,7 @@ def differences(table: Table) -> Figure:
                 fmt=style.MARKERS[which % 6],
                 color=colour,
                 markerfacecolor=colour if inside else "white",
-                markersize=6 if len(stars) <= _MOST_SLANTED else 3.5,
+                markersize=6 if len(stars) <= style.MOST_SLANTED else 3.5,
                 elinewidth=1.2,
                 alpha=1 if inside else 0.6,
             )
@@ -43,15 +40,9 @@ def differences(table: Table) -> Figure:
     for which, kind in enumerate(kinds):
         panels[0].plot([], [], style.MARKERS[which % 6], color=style.PALETTE[which % 6], label=kind or "kind unknown")
     panels[0].plot([], [], "o", color=style.GREY, markerfacecolor="white", label="outside trained range")
-    names = [style.text(star) for star in stars]
-    if len(stars) <= _MOST_SLANTED:
-        panels[-1].set_xticks(range(len(stars)), names, rotation=45, ha="right", rotation_mode="anchor")
-    else:  # upright, and as small as it takes (in the PDF they can be enlarged)
-        points = 72 * (style.WIDTH - 1) / len(stars)
-        panels[-1].set_xticks(range(len(stars)), names, rotation=90, fontsize=min(9.0, 0.85 * points))
-    panels[-1].set_xlim(-0.6, len(stars) - 0.4)
-    handles, kinds_named = panels[0].get_legend_handles_labels()
-    drawn.legend(handles, kinds_named, loc="outside upper center", ncols=min(len(handles), 2 if len(stars) < 8 else 4))
+    style.star_names(panels[-1], stars)
+    handles, names = panels[0].get_legend_handles_labels()
+    drawn.legend(handles, names, loc="outside upper center", ncols=min(len(handles), 2 if len(stars) < 8 else 4))
     return drawn
 
 
