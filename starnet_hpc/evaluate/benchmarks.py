@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starnet_hpc.evaluate import words
+from starnet_hpc.evaluate.inputs import Inputs, Survey
 from starnet_hpc.evaluate.residuals import COUNT, KINDS, LABEL, UNIT, kinds
 from starnet_hpc.evaluate.sample import ALL, Sample
 from starnet_hpc.evaluate.tables import Column, Row, Table, Value, table
@@ -30,6 +31,21 @@ STAR_COLUMNS = (
     Column("pull", "difference / σ", "Difference in units of the combined sigma"),
     Column("remark", "remark", "Why a comparison does not enter the statistics"),
 )
+
+
+def ranges_of(inputs: Inputs) -> dict[str, tuple[float, float]]:
+    """Return the range of each label, in its unit, outside which stars are not compared."""
+    training = inputs.training
+    trained = {label: (training.low[label], training.high[label]) for label in training.labels}
+    return {**trained, **inputs.config.evaluate.trusted}
+
+
+def of_survey(inputs: Inputs, survey: Survey) -> tuple[Table, Table]:
+    """Return the benchmark stars of a survey against their published labels, star by star and by kind."""
+    chosen = survey.benchmarks
+    ids = [str(name) for name in survey.catalogue.ids[chosen]]
+    compared = stars("benchmarks", "Benchmark stars", ids, survey.sample[chosen], ranges_of(inputs))
+    return compared, groups("benchmark_groups", "Benchmark stars by kind", compared)
 
 
 def stars(

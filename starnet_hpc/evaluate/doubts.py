@@ -10,6 +10,7 @@ from starnet_hpc.evaluate import limits, nuisances, rows
 from starnet_hpc.evaluate.accuracy import UNMEASURED, Accuracy
 from starnet_hpc.evaluate.coverage import HONEST_68
 from starnet_hpc.evaluate.inputs import Inputs
+from starnet_hpc.evaluate.others import OWN
 from starnet_hpc.evaluate.residuals import share_of_std
 from starnet_hpc.evaluate.sample import ALL
 from starnet_hpc.evaluate.tables import Table
@@ -57,6 +58,24 @@ def of_sigma(coverage: Table, label: str) -> str:
     if covered - SIGNIFICANT * error > HONEST_68[1]:
         return f"Overcoverage: sigma of {plain(label)} is too large. {facts}"
     return ""
+
+
+def of_others(others: Table) -> list[str]:
+    """Return of which other grids' spectra sigma is too small, from the table of `others`."""
+    sentences = []
+    for grid in others.distinct("grid"):
+        for where in others.where(grid=grid).distinct("where"):
+            few = [
+                f"{float(row['coverage_68']):.0f} % for {plain(str(row['label']))}"
+                for row in others.where(grid=grid, where=where).rows
+                if float(row["coverage_68"]) + SIGNIFICANT * float(row["coverage_68_error"]) < HONEST_68[0]
+            ]
+            if few and where != OWN:
+                sentences.append(
+                    f"On spectra of another grid ({grid}, {where} the trained range) sigma is too small: one sigma "
+                    f"holds {listed(few)} (68 % expected). It does not know how far models are from one another."
+                )
+    return sentences
 
 
 def of_members(inputs: Inputs) -> list[str]:

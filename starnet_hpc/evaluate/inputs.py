@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,15 @@ class Inputs:
         return self.test.catalogue.shift is not None
 
     @property
+    def trained_ranges(self) -> dict[str, tuple[float, float]]:
+        """Range of each label in training, in its unit.
+
+        If spectra are shifted to rest, v rad has none, since then any velocity is measured.
+        """
+        labels = [label for label in self.training.labels if not (self.shifted and label == "vrad")]
+        return {label: (self.training.low[label], self.training.high[label]) for label in labels}
+
+    @property
     def wavelengths(self) -> tuple[float, float]:
         """First and last pixel of the spectra [angstrom, air]."""
         pixels = self.test.store.wavelength
@@ -191,7 +200,9 @@ def _predicted(store: Store, catalogue: Catalogue) -> Test:
 def _survey(config: ExperimentConfig, training: Store) -> Survey:
     store = open_store(config.store("survey"), made_by="observe")
     catalogue = read_catalogue(config.catalogue("survey"), of=store, training=training)
-    check_ids(catalogue, [str(name).strip() for name in store.column("id")], store.path)
+    ids = [str(name).strip() for name in store.column("id")]
+    check_ids(catalogue, ids, store.path)
+    catalogue = replace(catalogue, ids=np.array(ids, dtype=object))  # with the letters that FITS cannot hold
     names = store.label_names if "label_names" in store.attributes else tuple(LABELS)
     known, error = (_floats(store.column(name)) for name in ("reference", "reference_error"))
     sample = Sample(

@@ -38,7 +38,7 @@ def residuals(name: str, caption: str, sample: Sample, steps: int = 8) -> Table:
         usable = sample.usable(label)
         residual, clusters = sample.residual(label, usable), sample.clusters_of(usable)
         for nuisance, values in sample.nuisances.items():
-            for low, high, inside in _bins(values[usable], steps):
+            for low, high, inside in even_bins(values[usable], steps):
                 mine = None if clusters is None else clusters[inside]
                 middle, absolute = median(residual[inside], mine), median(np.abs(residual[inside]), mine)
                 row: dict[str, Value] = {"label": label, "unit": words.unit(label), "nuisance": nuisance}
@@ -56,7 +56,7 @@ def place(nuisance: str, low: float, high: float) -> str:
     return f"{title} {words.number(low)} to {words.number(high)} {unit}".rstrip()
 
 
-def _bins(values: Floats, steps: int) -> Iterator[tuple[float, float, np.ndarray[tuple[int], np.dtype[np.bool_]]]]:
+def even_bins(values: Floats, steps: int) -> Iterator[tuple[float, float, np.ndarray[tuple[int], np.dtype[np.bool_]]]]:
     """Yield ends and rows [n] of bins with equally many values; none where values hardly differ."""
     known = np.isfinite(values)
     if known.sum() < 2 * FEWEST:

@@ -36,12 +36,14 @@ _COLUMNS = (
 )
 
 
-def others_section(inputs: Inputs) -> Section:
-    """Return the chapter on the stores of `predict.other_tests`."""
-    # Spectra that are shifted to rest may have any velocity.
-    labels = [label for label in inputs.training.labels if not (inputs.shifted and label == "vrad")]
-    ranges = {label: (inputs.training.low[label], inputs.training.high[label]) for label in labels}
-    found = grown("other_tests", "Spectra of other grids beside this run's own", inputs.test, inputs.others, ranges)
+def others_table(inputs: Inputs) -> Table:
+    """Return what is measured on the stores of `predict.other_tests`, beside this run's own held-out spectra."""
+    caption = "Spectra of other grids beside this run's own"
+    return grown("other_tests", caption, inputs.test, inputs.others, inputs.trained_ranges)
+
+
+def others_section(found: Table) -> Section:
+    """Return the chapter on them."""
     note = (
         "Honest sigmas grow as much as the residuals do, and go on to hold 68 % of them. ± is a standard error that "
         "allows for what the spectra of one template have in common. Calibration is from this run's own grid."

@@ -49,7 +49,14 @@ def compare_runs(first: ExperimentConfig, second: ExperimentConfig) -> Path:
             log.warning("%s", text)
         bins = snr_bins(first.evaluate.snr_edges)
         compared = pair_tables.ratios("ratios", "Residuals, sigmas and CRPS on held-out spectra", pair, bins)
-        chapters = [_accuracy(pair, compared), _honesty(pair), *_survey(pair), _costs(pair), _provenance(pair)]
+        chapters = [
+            _accuracy(pair, compared),
+            _honesty(pair),
+            *_benchmarks(pair),
+            *_survey(pair),
+            _costs(pair),
+            _provenance(pair),
+        ]
         found = _verdict(pair, compared)
 
         folder = f"comparison_with_{Path(pair.names[1]).name}"
@@ -77,6 +84,23 @@ def _honesty(pair: Pair) -> Section:
     note = "Zero if predicted distributions are right, below zero if sigma is too small, above if it is too large."
     rule = "68.3 and 95.4 % if sigma is right; the PIT distance is 0 if predicted Gaussians are right."
     return Section("calibration", "Calibration", (Picture(curves, figures.curves, note), Grid(shares, rule)))
+
+
+def _benchmarks(pair: Pair) -> list[Section]:
+    """Return the chapter on benchmark stars, if both surveys have some."""
+    stars = pair_tables.benchmark_stars("benchmarks", "Benchmark stars: predicted − published", pair, 0)
+    groups = pair_tables.benchmark_stars("benchmark_groups", "Benchmark stars by kind", pair, 1)
+    if stars is None or groups is None:
+        return []
+    note = (
+        "As Fig. 5 of Bialek et al. (2020). Error bars: combined sigma. Open: not in the statistics of that run, "
+        "outside its trained range."
+    )
+    rule = (
+        "As Table 2. Each run is compared on stars in its own trained range: look at N before a smaller RMS is taken "
+        "for better."
+    )
+    return [Section("benchmarks", "Benchmark stars", (Picture(stars, figures.benchmarks, note), Grid(groups, rule)))]
 
 
 def _survey(pair: Pair) -> list[Section]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from starnet_hpc.evaluate import calibration, coverage, words
+from starnet_hpc.evaluate import benchmarks, calibration, coverage, words
 from starnet_hpc.evaluate.inputs import Inputs
 from starnet_hpc.evaluate.pairs import Common, Pair
 from starnet_hpc.evaluate.residuals import COUNT, FEWEST, LABEL, SNR, UNIT
@@ -89,6 +89,22 @@ def curves(name: str, caption: str, pair: Pair) -> Table:
         found = calibration.curve(name, caption, inputs.test.sample, ())
         rows += [{"run": run, **row} for row in found.rows if row["snr"] == ALL and row["label"] in pair.labels]
     return table(name, caption, columns, rows)
+
+
+def benchmark_stars(name: str, caption: str, pair: Pair, which: int) -> Table | None:
+    """Return the benchmark stars of both runs (0: star by star; 1: by kind), the run first; None unless both have some.
+
+    Each run compares the stars that are in its own trained ranges (paper, Tables 2 and B1).
+    """
+    rows: list[Row] = []
+    columns: tuple[Column, ...] = ()
+    for run, inputs in zip(pair.names, pair.runs, strict=True):
+        if inputs.survey is None or not inputs.survey.benchmarks.any():
+            return None
+        found = benchmarks.of_survey(inputs, inputs.survey)[which]
+        columns = found.columns
+        rows += [{"run": run, **row} for row in found.rows if row["label"] in pair.labels]
+    return table(name, caption, (Column("run", "run"), *columns), rows)
 
 
 def survey(name: str, caption: str, common: Common) -> Table:

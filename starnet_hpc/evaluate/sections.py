@@ -57,9 +57,9 @@ _PARTS = (
 )
 
 
-def accuracy_sections(test: Accuracy, validations: Validations) -> list[Section]:
-    """Return the chapters on held-out synthetic spectra."""
-    uncertainties = (*_coverage_blocks(test), *_diversity_blocks(validations))
+def accuracy_sections(test: Accuracy, growth: Picture, validations: Validations) -> list[Section]:
+    """Return the chapters on held-out synthetic spectra; `growth` shows sigma against truth and residual."""
+    uncertainties = (*_coverage_blocks(test), growth, *_diversity_blocks(validations))
     return [
         Section("glance", "At a glance", (Grid(test.glance, _ERRORS),)),
         Section("residuals", "Residuals", _residual_blocks(test)),

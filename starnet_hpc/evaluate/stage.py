@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from starnet_hpc.config import ExperimentConfig
-from starnet_hpc.evaluate import benchmarks, page, rows, sections
+from starnet_hpc.evaluate import benchmarks, growth, page, rows, sections
 from starnet_hpc.evaluate.accuracy import Accuracy, assess
 from starnet_hpc.evaluate.document import Section, Text
 from starnet_hpc.evaluate.files import write_files
 from starnet_hpc.evaluate.gap import gap_section
 from starnet_hpc.evaluate.grids import grids_section
 from starnet_hpc.evaluate.inputs import Inputs, Survey, read_inputs
-from starnet_hpc.evaluate.others import others_section
+from starnet_hpc.evaluate.others import others_section, others_table
 from starnet_hpc.evaluate.sample import SnrBin, snr_bins
 from starnet_hpc.evaluate.science import science_sections
 from starnet_hpc.evaluate.science.published import other_labels
@@ -41,7 +41,7 @@ def evaluate(config: ExperimentConfig) -> Path:
         survey_rows = f"a survey of {len(inputs.survey.catalogue)}" if inputs.survey else "no survey"
         log.info("read predictions of %d held-out spectra and %s", len(inputs.test.catalogue), survey_rows)
         test = assess("test", _HELD_OUT, inputs.test.sample, *_scales(inputs))
-        chapters = sections.accuracy_sections(test, inputs.validations)
+        chapters = sections.accuracy_sections(test, growth.picture(inputs), inputs.validations)
         compared, stars = None, None
         if inputs.survey is not None:
             compared, chapter = _survey(inputs, inputs.survey)
@@ -54,15 +54,16 @@ def evaluate(config: ExperimentConfig) -> Path:
         chapters += gap_section(inputs)
         if inputs.shifted:
             chapters.append(velocities_section(inputs))
-        if inputs.others:
-            chapters.append(others_section(inputs))
+        others = others_table(inputs) if inputs.others else None
+        if others is not None:
+            chapters.append(others_section(others))
         if config.evaluate.compare_grids:
             chapters.append(grids_section(config, inputs.instrument))
             for block in chapters[-1].blocks:
                 if isinstance(block, Text):
                     log.warning("%s", block.words)
         chapters += [make(inputs) for make in sections.OF_ALL_RUNS]
-        found = verdict(inputs, test, compared, stars)
+        found = verdict(inputs, test, compared, stars, others)
 
         # The page comes last: when it is there, all that it points to is there.
         with log.bar("figures", sum(1 for chapter in chapters for _ in chapter.pictures()), "figures") as bar:
@@ -89,13 +90,8 @@ def _survey(inputs: Inputs, survey: Survey) -> tuple[Accuracy | None, Section]:
 
 def _benchmarks(inputs: Inputs, survey: Survey) -> tuple[Table, Section]:
     """Return the table of benchmark stars and its chapter."""
-    chosen = survey.benchmarks
-    _, _, trained = _scales(inputs)
-    ranges = {**trained, **inputs.config.evaluate.trusted}
-    ids = [str(name) for name in survey.catalogue.ids[chosen]]
-    stars = benchmarks.stars("benchmarks", "Benchmark stars", ids, survey.sample[chosen], ranges)
-    groups = benchmarks.groups("benchmark_groups", "Benchmark stars by kind", stars)
-    others = other_labels(inputs.config, survey, (stars, groups), ranges)
+    stars, groups = benchmarks.of_survey(inputs, survey)
+    others = other_labels(inputs.config, survey, (stars, groups), benchmarks.ranges_of(inputs))
     return stars, sections.benchmark_section(stars, groups, others)
 
 

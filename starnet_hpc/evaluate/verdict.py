@@ -31,7 +31,9 @@ class Verdict:
         return lines
 
 
-def verdict(inputs: Inputs, test: Accuracy, survey: Accuracy | None, stars: Table | None) -> Verdict:
+def verdict(
+    inputs: Inputs, test: Accuracy, survey: Accuracy | None, stars: Table | None, others: Table | None
+) -> Verdict:
     """Return the verdict on a run from its tables.
 
     Args:
@@ -39,12 +41,14 @@ def verdict(inputs: Inputs, test: Accuracy, survey: Accuracy | None, stars: Tabl
         test: accuracy on held-out synthetic spectra.
         survey: accuracy against the survey's references, if it has any.
         stars: the table of benchmark stars, if there are any.
+        others: the table of spectra of other grids, if there are any.
     """
+    faults = doubts.of_accuracy(test) + ([] if others is None else doubts.of_others(others))
     return Verdict(
         _headline(test),
         tuple(_trained(inputs)),
         (*_good(test), *_survey(survey), *_stars(stars)),
-        (*doubts.of_accuracy(test), *doubts.of_members(inputs), *doubts.of_rows(inputs), *doubts.of_range(inputs)),
+        (*faults, *doubts.of_members(inputs), *doubts.of_rows(inputs), *doubts.of_range(inputs)),
     )
 
 

@@ -183,7 +183,8 @@ def write_catalogue(
     sigma = true_sigma(recipe, rows)
     value = rows.labels + sigma * generator(key, 4).standard_normal(rows.labels.shape)
     count = value.shape[0]
-    table = Table({"id": ids or [f"test-{k:07d}" for k in range(count)]})
+    ids = ids or [f"test-{k:07d}" for k in range(count)]
+    table = Table({"id": [name.encode("ascii", "backslashreplace").decode() for name in ids]})  # as predict does
     flag = np.zeros(count, dtype=np.int32) if flags is None else flags.copy()
     for k, name in enumerate(LABELS):
         predicted = value[:, k] + recipe.bias.get(name, 0.0)

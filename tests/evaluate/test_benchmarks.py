@@ -1,7 +1,11 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from starnet_hpc.evaluate import benchmarks
+from starnet_hpc.evaluate.document import Picture
+from starnet_hpc.evaluate.figures import benchmarks as figures
 from starnet_hpc.evaluate.sample import ALL, LabelColumns, Sample
 from starnet_hpc.evaluate.tables import Table
 
@@ -16,7 +20,7 @@ DIFFERENCE = 30.0, 40.0, -30.0, -40.0, 500.0
 NAMES = ["Sun", "a", "b", "c", "cool"]
 
 
-def compared() -> Table:
+def compared(names: list[str] = NAMES) -> Table:
     truth = {name: np.array(values) for name, values in PUBLISHED.items()}
     error = {name: np.full(5, np.nan) for name in truth} | {"teff": np.array([40.0, 0.0, 0.0, 0.0, 0.0])}
     sigma = np.full(5, 30.0)
@@ -24,7 +28,7 @@ def compared() -> Table:
     predicted = {"teff": LabelColumns(value, sigma, sigma, sigma)}
     for name in ("logg", "feh", "vrad"):
         predicted[name] = LabelColumns(truth[name], np.full(5, 0.1), np.full(5, 0.1), np.full(5, 0.1))
-    return benchmarks.stars("b", "c", NAMES, Sample(predicted, truth, error, np.full(5, 200.0)), RANGES)
+    return benchmarks.stars("b", "c", names, Sample(predicted, truth, error, np.full(5, 200.0)), RANGES)
 
 
 def test_differences_are_in_units_of_the_combined_sigma() -> None:
@@ -72,3 +76,19 @@ def test_groups_of_too_few_stars_claim_nothing() -> None:
     assert giants is not None
     assert giants["n"] == 0
     assert "rms" not in giants
+
+
+def test_names_with_dollars_are_drawn_as_they_stand() -> None:
+    table = compared([r"HD $\frac 1_2$", "a$b$", "$", "_d", "e"])
+    assert Picture(table, figures.differences).render()["png"].startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("count", [5, 120])
+def test_names_of_stars_do_not_hide_one_another(count: int) -> None:
+    few = compared()
+    rows = [{**row, "id": f"HD{k:06d}"} for k in range(count) for row in few.where(id=NAMES[k % 3]).rows]
+    drawn = figures.differences(Table("b", "c", few.columns, tuple(rows)))
+    drawn.draw_without_rendering()
+    names = [name.get_tightbbox() for name in drawn.axes[-1].get_xticklabels()]
+    if count > 30:
+        assert all(left.x1 <= right.x0 for left, right in pairwise(names))

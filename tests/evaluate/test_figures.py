@@ -5,7 +5,7 @@ import math
 import pytest
 
 from starnet_hpc.evaluate.document import Picture
-from starnet_hpc.evaluate.figures import training
+from starnet_hpc.evaluate.figures import style, training
 from starnet_hpc.evaluate.tables import Column, Row, Table, table
 
 
@@ -27,3 +27,14 @@ def test_the_same_table_gives_the_same_bytes(form: str) -> None:
 @pytest.mark.parametrize("valid", [[], [0.1], [math.nan, math.nan], [1e9, 0.5, -0.5]])
 def test_losses_can_be_drawn_whatever_they_are(valid: list[float]) -> None:
     assert Picture(losses(valid), training.losses).render()["png"].startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["_run", "a$b$", r"$\frac 1$", "a"])
+def test_a_legend_has_every_name_as_it_was_given(name: str) -> None:
+    drawn = style.figure(2.0)
+    axes = drawn.subplots()
+    axes.plot([0, 1], [0, 1], label=style.text(name))
+    style.legend_above(drawn, axes)
+    (text,) = drawn.legends[0].get_texts()
+    shown, mathematics = text._preprocess_math(text.get_text())
+    assert (shown.strip(), mathematics) == (name, False)

@@ -11,7 +11,8 @@ from astropy.table import Table
 from starnet_hpc import cli
 from starnet_hpc.config import ExperimentConfig, resolved_yaml
 from starnet_hpc.errors import ConfigError, MissingInputError, StoreMismatchError
-from starnet_hpc.evaluate import compare_runs, pair_bias
+from starnet_hpc.evaluate import compare_runs, pair_bias, pair_tables
+from starnet_hpc.evaluate.figures import pairs as figures
 from starnet_hpc.evaluate.pairs import read_pair
 from starnet_hpc.stores import write_json
 from tests.evaluate.fake_run import LABELS, Recipe, build_run
@@ -131,3 +132,31 @@ def test_biases_of_noisy_spectra_are_shown_along_each_label_for_both_runs(tmp_pa
     assert noisy.numbers("n").sum() == (snr < 80).sum() < snr.size
     np.testing.assert_allclose(noisy.numbers("median") - mine.numbers("median"), 0.1, rtol=1e-5)
     assert len(mine.rows) == 8
+
+
+def test_benchmark_stars_of_both_runs_stand_side_by_side(tmp_path: Path) -> None:
+    stars = tuple({"id": f"a${k}", "teff": 5000.0 + k, "logg": 4.5, "feh": 0.0} for k in range(4))
+    first = small(tmp_path / "a", "one", stars=stars)
+    second = small(tmp_path / "b", "two", stars=stars, bias={"teff": 100.0})
+    compare_runs(first, second)
+    each = {(row["run"], row["id"], row["label"]): row for row in rows_of(first, second, "benchmarks")}
+    by_kind = {(row["run"], row["kind"], row["label"]): row for row in rows_of(first, second, "benchmark_groups")}
+    for run in ("one", "two"):
+        differences = [float(each[run, f"a${k}", "teff"]["difference"]) for k in range(4)]
+        row = by_kind[run, "metal-rich dwarf", "teff"]
+        assert float(row["rms"]) == pytest.approx(np.sqrt(np.mean(np.square(differences))))
+        assert row["n"] == "4"
+    assert float(each["two", "a$1", "teff"]["difference"]) - float(each["one", "a$1", "teff"]["difference"]) == (
+        pytest.approx(100.0, rel=1e-4)
+    )
+    found = pair_tables.benchmark_stars("b", "c", read_pair(first, second), 0)
+    assert found is not None
+    drawn = figures.benchmarks(found)
+    drawn.draw_without_rendering()
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["one", "two"]
+
+
+def test_runs_without_benchmark_stars_have_no_chapter_on_them(tmp_path: Path) -> None:
+    star = ({"id": "Sun", "teff": 5771.0},)
+    pair = read_pair(small(tmp_path / "a", "one", stars=star), small(tmp_path / "b", "two", n_survey=5))
+    assert pair_tables.benchmark_stars("b", "c", pair, 0) is None

@@ -66,7 +66,7 @@ def test_csv_files_and_page_have_the_same_numbers(run: ExperimentConfig, page: P
 
 def test_every_figure_comes_with_its_numbers_and_a_vector_file(run: ExperimentConfig, page: Page) -> None:
     figures = [anchor.removeprefix("figure-") for anchor in page.anchors if anchor.startswith("figure-")]
-    assert len(figures) == 27
+    assert len(figures) == 28
     for name in figures:
         for form in ("csv", "png", "pdf"):
             assert (run.run_dir / "report" / f"{name}.{form}").stat().st_size > 0

@@ -30,7 +30,7 @@ def differences(table: Table) -> Figure:
                 fmt=style.MARKERS[which % 6],
                 color=colour,
                 markerfacecolor=colour if inside else "white",
-                markersize=6,
+                markersize=6 if len(stars) <= style.MOST_SLANTED else 3.5,
                 elinewidth=1.2,
                 alpha=1 if inside else 0.6,
             )
@@ -40,8 +40,7 @@ def differences(table: Table) -> Figure:
     for which, kind in enumerate(kinds):
         panels[0].plot([], [], style.MARKERS[which % 6], color=style.PALETTE[which % 6], label=kind or "kind unknown")
     panels[0].plot([], [], "o", color=style.GREY, markerfacecolor="white", label="outside trained range")
-    panels[-1].set_xticks(range(len(stars)), stars, rotation=45, ha="right", rotation_mode="anchor")
-    panels[-1].set_xlim(-0.6, len(stars) - 0.4)
+    style.star_names(panels[-1], stars)
     handles, names = panels[0].get_legend_handles_labels()
     drawn.legend(handles, names, loc="outside upper center", ncols=min(len(handles), 2 if len(stars) < 8 else 4))
     return drawn

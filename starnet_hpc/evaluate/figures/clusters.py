@@ -9,6 +9,9 @@ from starnet_hpc.evaluate.science.planes import LINE, STAR
 from starnet_hpc.evaluate.tables import Table
 from starnet_hpc.statistics import Floats
 
+_MOST_NAMES = 18
+"""Names of clusters that one column of a legend holds."""
+
 
 def kiel(table: Table) -> Figure:
     """Draw the members of each cluster with their errors, in a panel each, and the isochrone."""
@@ -28,11 +31,11 @@ def kiel(table: Table) -> Figure:
         )  # fmt: skip
         for piece in line.distinct("piece"):
             part = line.where(piece=int(piece))
-            name = line.texts("name")[0] if piece == "0" else None
+            name = style.text(line.texts("name")[0]) if piece == "0" else None
             axes.plot(part.numbers("teff"), part.numbers("logg"), color=style.ORANGE, label=name, zorder=1)
         (left, right), (bottom, top) = (_around(values, errors) for values, errors in ((x, x_err), (y, y_err)))
         axes.set(xlim=(right, left), ylim=(top, bottom))
-        axes.set_title(f"{cluster} ({words.count(x.size)})")
+        axes.set_title(style.text(f"{cluster} ({words.count(x.size)})"))
         if line.rows:
             axes.legend(fontsize=7.5, loc="upper left", handlelength=1.2, borderaxespad=0.1)
         axes.set_xlabel(words.axis("teff"))
@@ -45,10 +48,11 @@ def metallicities(table: Table) -> Figure:
 
     Clusters without a published value are in the table alone.
     """
-    drawn = style.figure(4.6, 6.6)
-    axes = drawn.subplots()
     known, mean = table.numbers("known"), table.numbers("feh")
     shown = np.isfinite(mean) & np.isfinite(known)
+    columns = max(1, -(-int(shown.sum()) // _MOST_NAMES))
+    drawn = style.figure(4.6, 6.6 + 2.0 * (columns - 1))
+    axes = drawn.subplots()
     values = np.concatenate([known[shown], mean[shown]])
     low, high = (values.min() - 0.25, values.max() + 0.25) if values.size else (-2.5, 0.5)
     axes.plot([low, high], [low, high], color=style.INK, linewidth=0.8, linestyle="--", zorder=1)
@@ -60,17 +64,18 @@ def metallicities(table: Table) -> Figure:
         colour, marker = style.PALETTE[k % 6], style.MARKERS[(k // 6 + k) % 6]
         if np.isfinite(spread[k]):
             axes.errorbar(known[k], mean[k], spread[k], fmt="none", ecolor=colour, elinewidth=0.8, capsize=3)
+        title = style.text(f"{name} ({words.count(int(table.rows[k]['n']))})")
         width = known_error[k] if np.isfinite(known_error[k]) else None
         axes.errorbar(
             known[k], mean[k], error[k], width,
-            fmt=marker, color=colour, elinewidth=2.2, label=f"{name} ({words.count(int(table.rows[k]['n']))})",
+            fmt=marker, color=colour, elinewidth=2.2, label=title,
         )  # fmt: skip
     axes.set(xlim=(low, high), ylim=(low, high))
     axes.set_box_aspect(1)
     axes.set_xlabel(words.axis("feh", "published "))
     axes.set_ylabel(words.axis("feh", "predicted "))
     if shown.any():
-        axes.legend(title="cluster (stars)", loc="center left", bbox_to_anchor=(1.0, 0.5))
+        axes.legend(title="cluster (stars)", loc="center left", bbox_to_anchor=(1.0, 0.5), ncols=columns)
     return drawn
 
 

@@ -45,7 +45,7 @@ def example_spectra(table: Table) -> Figure:
     for side, column in enumerate(columns):
         for (title, rows), axes in zip(column, panels[:, side], strict=False):
             _raw(axes, rows)
-            axes.set_title(title, fontsize=8)
+            axes.set_title(style.text(title), fontsize=8)
         for unused in panels[len(column) :, side]:
             unused.set_axis_off()
     for (_, rows), axes in zip(columns[0] if alone and columns else [], panels[:, 1], strict=False):

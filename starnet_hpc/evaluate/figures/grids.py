@@ -25,7 +25,7 @@ def differences(table: Table) -> Figure:
                 color=colour,
                 marker=marker,
                 elinewidth=1.0,
-                label=grid,
+                label=style.text(grid),
             )
             if np.isfinite(floor).any():
                 name = "interpolation alone" if which == _first_with_floor(table, grids) else None

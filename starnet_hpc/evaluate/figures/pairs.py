@@ -45,11 +45,41 @@ def curves(table: Table) -> Figure:
             rows = table.where(label=label, run=run)
             axes.errorbar(
                 rows.numbers("nominal"), rows.numbers("excess"), rows.numbers("coverage_error"),
-                color=style.PALETTE[k], marker=style.MARKERS[k], markersize=3.5, elinewidth=0.8, label=run,
+                color=style.PALETTE[k], marker=style.MARKERS[k], markersize=3.5, elinewidth=0.8, label=style.text(run),
             )  # fmt: skip
         dress_curve(axes, label)
     if panels:
         style.legend_above(drawn, panels[labels[0]])
+    return drawn
+
+
+def benchmarks(table: Table) -> Figure:
+    """Draw predicted minus published labels of benchmark stars, side by side for each run (paper, Fig. 5).
+
+    Open symbols are stars that do not enter that run's statistics.
+    """
+    labels, runs = table.distinct("label"), table.distinct("run")
+    teff = {str(row["id"]): float(row["reference"]) for row in table.where(label="teff").rows}
+    kind = {str(row["id"]): str(row["kind"]) for row in table.rows}
+    stars = sorted(kind, key=lambda star: (kind[star], teff.get(star, 0.0)))
+    drawn = style.figure(1.45 * max(len(labels), 1) + 1.3, max(5.0, min(style.WIDTH, 2.5 + 0.55 * len(stars))))
+    panels = drawn.subplots(max(len(labels), 1), 1, sharex=True, squeeze=False)[:, 0]
+    for label, axes in zip(labels, panels, strict=False):
+        axes.axhline(0, color=style.INK, linewidth=0.8)
+        for k, run in enumerate(runs):
+            own = table.where(label=label, run=run)
+            for rows, inside in ((own.where(remark=""), True), (own.only(lambda row: row["remark"] != ""), False)):
+                at = np.array([stars.index(star) + 0.2 * (k - 0.5) for star in rows.texts("id")])
+                axes.errorbar(
+                    at, rows.numbers("difference"), rows.numbers("combined_sigma"),
+                    fmt=style.MARKERS[k], color=style.PALETTE[k], elinewidth=1.0,
+                    markerfacecolor=style.PALETTE[k] if inside else "white", label=style.text(run) if inside else None,
+                )  # fmt: skip
+        axes.set_ylabel(f"Δ {words.axis(label)}")
+        axes.grid(visible=False, axis="x")
+        axes.margins(y=0.15)
+    style.star_names(panels[-1], stars)
+    style.legend_above(drawn, panels[0])
     return drawn
 
 
@@ -63,7 +93,7 @@ def bias(table: Table) -> Figure:
             centre = 0.5 * (rows.numbers("low") + rows.numbers("high"))
             axes.errorbar(
                 centre, rows.numbers("median"), rows.numbers("median_error"),
-                color=style.PALETTE[k], marker=style.MARKERS[k], elinewidth=0.8, label=run,
+                color=style.PALETTE[k], marker=style.MARKERS[k], elinewidth=0.8, label=style.text(run),
             )  # fmt: skip
         axes.axhline(0, color=style.INK, linewidth=0.8, linestyle="--")
         axes.set_xlabel(words.axis(label, "true "))

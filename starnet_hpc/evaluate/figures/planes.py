@@ -103,7 +103,7 @@ def _lines(axes: Axes, rows: Table, shades: ScalarMappable) -> None:
         for piece in one.distinct("piece"):
             part = one.where(piece=int(piece))
             axes.plot(part.numbers("x"), part.numbers("y"), color="white", linewidth=2.6, zorder=3.4, alpha=0.8)
-            label = name if piece == "0" else None
+            label = style.text(name) if piece == "0" else None
             axes.plot(part.numbers("x"), part.numbers("y"), color=colour, linewidth=1.3, zorder=3.5, label=label)
 
 

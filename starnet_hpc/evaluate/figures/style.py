@@ -20,6 +20,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 WIDTH = 10.0
 """Width of a full figure [inch]."""
 DPI = 150
+MOST_SLANTED = 30
+"""Names of more stars than this would hide one another if they were not upright."""
 
 _STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -83,6 +85,26 @@ def sequence(count: int) -> list[str]:
     """Return colours for an ordered series such as S/N bins, from light (worst) to dark (best)."""
     cmap = mpl.colormaps["viridis_r"]
     return [mpl.colors.to_hex(cmap(x)) for x in np.linspace(0.22, 0.95, max(count, 1))]
+
+
+def text(name: str) -> str:
+    """Return a name that somebody gave, to be drawn as it stands.
+
+    To matplotlib, dollars begin mathematics, and a legend leaves out names that begin with an underscore.
+    """
+    escaped = name.replace("$", r"\$")
+    return f"\u200a{escaped}" if escaped.startswith("_") else escaped
+
+
+def star_names(axes: Axes, stars: Sequence[str]) -> None:
+    """Write names of stars below their places 0, 1, 2, ..., so that they do not hide one another."""
+    names = [text(star) for star in stars]
+    if len(stars) <= MOST_SLANTED:
+        axes.set_xticks(range(len(stars)), names, rotation=45, ha="right", rotation_mode="anchor")
+    else:  # upright, and as small as it takes (in the PDF they can be enlarged)
+        points = 72 * (WIDTH - 1) / len(stars)
+        axes.set_xticks(range(len(stars)), names, rotation=90, fontsize=min(9.0, 0.85 * points))
+    axes.set_xlim(-0.6, len(stars) - 0.4)
 
 
 def legend_above(drawn: Figure, axes: Axes, title: str = "") -> None:

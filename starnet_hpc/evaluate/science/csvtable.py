@@ -26,7 +26,7 @@ def read_rows(path: Path, needed: Sequence[str], what: str) -> list[tuple[int, d
             if missing := [name for name in needed if name not in names]:
                 raise ObservationFormatError(
                     f"{path}: has no column {' and no column '.join(missing)}; a {what} has {', '.join(needed)} (and "
-                    f"any others)"
+                    f"any others), separated by commas; its columns are {' | '.join(names) or 'none'}"
                 )
             return [(reader.line_num, {name: str(row[name] or "").strip() for name in names}) for row in reader]
     except FileNotFoundError:

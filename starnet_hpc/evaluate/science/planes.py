@@ -21,6 +21,14 @@ MOST_STARS = 1500
 """Of more stars than this, cells are counted: in a plane of a hand's breadth, points would hide one another."""
 CELL_SIZE: Mapping[str, float] = {"teff": 50.0, "logg": 0.06, "feh": 0.04, "afe": 0.012}
 """Width of a cell in each label's unit: about a hundredth of the axis."""
+CELLS_BETWEEN: Mapping[str, tuple[float, float]] = {
+    "teff": (0.0, 50_000.0),
+    "logg": (-5.0, 15.0),
+    "feh": (-10.0, 5.0),
+    "afe": (-3.0, 3.0),
+}
+"""Where cells are, in each label's unit; stars beyond are counted in the outermost ones (a network that is given a
+broken spectrum may return any number)."""
 
 
 def plane(
@@ -48,8 +56,11 @@ def plane(
     for kind, values, sigmas in _kinds(sample, axes, colour):
         same_kind = same | {"sample": kind}
         rows += [same_kind | row for row in _stars_or_cells(axes, values, sigmas)]
+    drawn: dict[str, int] = {}
     for one in isochrones:
-        for number, (teff, logg) in enumerate(one.pieces()):
+        # Isochrones of two files may have the same name, but no line joins them.
+        for number, (teff, logg) in enumerate(one.pieces(), start=drawn.get(one.name, 0)):
+            drawn[one.name] = number + 1
             rows += [
                 same
                 | {"sample": "", "what": LINE, "name": one.name, "piece": number, "colour": one.metallicity}
@@ -113,6 +124,7 @@ def _stars_or_cells(
 def _cells(axes: tuple[str, str], x: Floats, y: Floats, colour: Floats) -> list[dict[str, Value]]:
     """Return the cells that are not empty, each with its number of stars and the medians in it."""
     wide, high = (CELL_SIZE[label] for label in axes)
+    x, y = (np.clip(values, *CELLS_BETWEEN[label]) for label, values in zip(axes, (x, y), strict=True))
     i, j = np.floor(x / wide).astype(np.int64), np.floor(y / high).astype(np.int64)
     order = np.lexsort((j, i))
     i, j = i[order], j[order]

@@ -72,10 +72,12 @@ def read_labels(path: Path, ids: Sequence[str]) -> tuple[dict[str, Floats], dict
     labels = ordered(names)
     if not {"id", "star", "hd", "hip"} & set(names) or not labels:
         raise ObservationFormatError(
-            f"{path}: a {what} has a column id (or star, hd, hip) and columns of labels such as teff and e_teff; its "
-            f"columns are {', '.join(names) or 'none'}"
+            f"{path}: a {what} has a column id (or star, hd, hip) and columns of labels such as teff and e_teff, "
+            f"separated by commas; its columns are {', '.join(names) or 'none'}"
         )
-    place = {star_of(name): k for k, name in enumerate(ids)}
+    places: dict[str, list[int]] = {}
+    for k, name in enumerate(ids):  # a star may have several spectra, under several of its names
+        places.setdefault(star_of(name), []).append(k)
     values = {name: np.full(len(ids), np.nan) for label in labels for name in (label, f"e_{label}")}
     seen: set[str] = set()
     for number, row in lines:
@@ -83,15 +85,15 @@ def read_labels(path: Path, ids: Sequence[str]) -> tuple[dict[str, Floats], dict
         if again := stars & seen:
             raise ObservationFormatError(f"{path}: line {number}: {', '.join(sorted(again))} is there twice")
         seen |= stars
-        if not (known := stars & set(place)):
+        if not (known := stars & set(places)):
             continue
         if len(known) > 1:
             raise ObservationFormatError(f"{path}: line {number}: is of two stars, {' and '.join(sorted(known))}")
         star = known.pop()
         for name, column in values.items():
             if text := row.get(name, ""):
-                column[place[star]] = _number(path, number, name, text)
-    if not seen & set(place):
+                column[places[star]] = _number(path, number, name, text)
+    if not seen & set(places):
         raise ObservationFormatError(
             f"{path}: has none of the survey's benchmark stars ({', '.join(ids)}); give names as in the catalogue"
         )

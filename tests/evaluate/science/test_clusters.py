@@ -7,10 +7,12 @@ import pytest
 
 from starnet_hpc.config import StarClustersConfig
 from starnet_hpc.errors import MissingInputError, ObservationFormatError
+from starnet_hpc.evaluate.figures import clusters as figures
 from starnet_hpc.evaluate.sample import LabelColumns, Sample
 from starnet_hpc.evaluate.science import clusters
 from starnet_hpc.evaluate.science.membership import Membership, read_membership
 from starnet_hpc.evaluate.science.planes import LINE, STAR
+from starnet_hpc.evaluate.tables import Column, table
 
 IDS = [f"star-{k:03d}" for k in range(120)]
 FEH, SCATTER = {"NGC 1": -1.5, "NGC 2": -0.3}, 0.1
@@ -89,6 +91,7 @@ def test_known_clusters_without_members_are_refused(settings: StarClustersConfig
         ("id,cluster\nstar-001,M 1\nstar-001,M 2\n", "line 3: 'star-001' is there twice"),
         ("id,cluster\nstar-001,\n", "line 2: lacks id or cluster"),
         ("id,cluster\nSTAR1,M 1\n", "none of its 1 stars .*'STAR1'.* is in the catalogue .*'star-000'"),
+        ("id;cluster\nstar-001;M 1\n", r"separated by commas; its columns are id;cluster"),
         ("", "has no column id and no column cluster"),
     ],
 )
@@ -99,3 +102,21 @@ def test_tables_of_members_that_cannot_be_used_are_refused(tmp_path: Path, text:
         read_membership(path, IDS)
     with pytest.raises(MissingInputError, match="no such table of members"):
         read_membership(tmp_path / "none.csv", IDS)
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_the_figure_of_metallicities_has_room_for_any_number_of_clusters(count: int) -> None:
+    rows = [{"cluster": f"NGC {k}", "n": 9, "feh": -2.0 + 0.05 * k, "known": -2.0 + 0.04 * k} for k in range(count)]
+    columns = [Column(name) for name in ("cluster", "n", "feh", "feh_error", "known", "known_error", "std")]
+    drawn = figures.metallicities(table("m", "c", columns, rows))
+    drawn.draw_without_rendering()
+    (axes,) = drawn.axes
+    legend = axes.get_legend()
+    assert legend is not None
+    assert len(legend.get_texts()) == count
+    for box in (legend.get_window_extent(), axes.get_tightbbox()):
+        assert box is not None
+        assert box.y0 >= 0
+        assert box.y1 <= drawn.bbox.height
+        assert box.x1 <= drawn.bbox.width + 2.0  # pixels
+    assert axes.get_window_extent().height > 0.6 * drawn.bbox.height

@@ -1,5 +1,7 @@
 """Stars in planes of two labels, as rows or as cells, and the lines of theory among them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from starnet_hpc.evaluate.figures import planes as figures
 from starnet_hpc.evaluate.sample import LabelColumns, Sample
 from starnet_hpc.evaluate.science import planes
 from starnet_hpc.evaluate.tables import Table
+from starnet_hpc.isochrones import Isochrone
 
 KIEL = ("teff", "logg")
 SIGMA = {"teff": 50.0, "logg": 0.1, "feh": 0.05, "afe": 0.03}
@@ -55,6 +58,27 @@ def test_many_stars_are_counted_in_cells_that_hold_each_of_them_once() -> None:
     inside = (teff >= row["x_low"]) & (teff < row["x_high"]) & (logg >= row["y_low"]) & (logg < row["y_high"])
     assert inside.sum() == row["n"]
     assert np.median(feh[inside]) == pytest.approx(row["colour"])
+
+
+def test_labels_that_no_star_can_have_are_counted_in_the_outermost_cells_and_do_not_fill_the_memory() -> None:
+    sample = stars(3000)
+    usable = np.flatnonzero(sample.predicted["teff"].usable)
+    for k, value in zip(usable, (1e7, -1e20, 1e300), strict=False):
+        sample.predicted["teff"].value[k] = value
+        sample.predicted["logg"].value[k] = -value
+    found = planes.plane("kiel", "c", sample, KIEL, "feh")
+    cells = of_kind(found, planes.CELL)
+    assert cells.numbers("n").sum() == usable.size
+    assert cells.numbers("x_high").max() < 1e5
+    assert Picture(found, figures.plane).render()["png"].startswith(b"\x89PNG")
+
+
+def test_isochrones_of_the_same_name_are_not_joined() -> None:
+    teff, logg = np.linspace(6000.0, 4000.0, 30), np.linspace(4.5, 1.0, 30)
+    same = [Isochrone(Path(f"{k}/m67.csv"), "table", np.nan, 0.0, teff, logg + 0.1 * k) for k in range(2)]
+    lines = planes.plane("kiel", "c", stars(20), KIEL, "feh", same).where(what=planes.LINE)
+    assert lines.distinct("name") == ["m67, [Fe/H] +0.00"]
+    assert [len(lines.where(piece=k).rows) for k in range(3)] == [30, 30, 0]
 
 
 def test_references_are_shown_where_at_least_half_of_the_stars_have_them() -> None:

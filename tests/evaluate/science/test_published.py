@@ -59,7 +59,7 @@ def test_each_source_has_its_own_differences(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("name,teff\nSun,5772\n", "has a column id"),
-        ("id,mass\nSun,1\n", "columns of labels .* its columns are id, mass"),
+        ("id,mass\nSun,1\n", "columns of labels .* separated by commas; its columns are id, mass"),
         ("id,teff\nSun,hot\n", "line 2: teff is 'hot', expected a number"),
         ("id,teff\nSun,5772\nsun,5772\n", "line 3: sun is there twice"),
         ("star,hip,teff\nSun,,5772\nSun,16537,5772\n", "line 3: sun is there twice"),
@@ -73,6 +73,12 @@ def test_tables_that_cannot_be_used_are_refused(tmp_path: Path, text: str, words
         read_labels(path, ["Sun"])
     with pytest.raises(MissingInputError, match=r"no such table of published labels \(evaluate\.benchmark_labels\)"):
         read_labels(tmp_path / "none.csv", ["Sun"])
+
+
+def test_all_spectra_of_a_star_have_its_labels(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("star,teff\neps Eri,5076\n")
+    truth, _ = read_labels(tmp_path / "labels.csv", ["eps Eri", "Sun", "HD 22049"])
+    np.testing.assert_array_equal(truth["teff"], [5076.0, np.nan, 5076.0])
 
 
 def test_a_line_that_names_two_stars_is_refused(tmp_path: Path) -> None:
