@@ -114,7 +114,7 @@ def _limits(axes: Axes, table: Table, labels: tuple[str, str]) -> None:
         values = seen.numbers(key)
         if not np.isfinite(values).any():
             continue
-        low, high = np.nanpercentile(values, [0.05, 99.95])
+        low, high = np.nanpercentile(np.repeat(values, seen.numbers("n").astype(int)), [0.1, 99.9])  # of stars
         if len(seen.rows) <= 2 * _MOST_BARS:  # of two panels
             errors = np.nan_to_num(seen.numbers(f"{key}_err"))
             low, high = np.nanmin(values - errors), np.nanmax(values + errors)

@@ -50,7 +50,8 @@ def other_labels(
     every = _together("benchmarks_by_source", "Benchmark stars against each source of labels", compared, 0)
     note = (
         f"{OWN}: the survey's own reference labels, as above. Differences between sources tell how well published "
-        f"labels are known."
+        f"labels are known, as far as the stars are the same: look at N, and mind that each source's own labels decide "
+        f"on the kind."
     )
     return [Grid(groups, note), Grid(every, "A star that a source does not have is left out there.", folded=True)]
 
