@@ -35,9 +35,7 @@ STAR_COLUMNS = (
 
 def ranges_of(inputs: Inputs) -> dict[str, tuple[float, float]]:
     """Return the range of each label, in its unit, outside which stars are not compared."""
-    training = inputs.training
-    trained = {label: (training.low[label], training.high[label]) for label in training.labels}
-    return {**trained, **inputs.config.evaluate.trusted}
+    return {**inputs.training.ranges, **inputs.config.evaluate.trusted}
 
 
 def of_survey(inputs: Inputs, survey: Survey) -> tuple[Table, Table]:

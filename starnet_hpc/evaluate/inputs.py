@@ -47,6 +47,11 @@ class Training:
         """The labels that the networks were trained to predict."""
         return tuple(self.std)
 
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Smallest and largest value of each label."""
+        return {label: (self.low[label], self.high[label]) for label in self.labels}
+
 
 @dataclass(frozen=True)
 class Test:
@@ -113,8 +118,7 @@ class Inputs:
 
         If spectra are shifted to rest, v rad has none, since then any velocity is measured.
         """
-        labels = [label for label in self.training.labels if not (self.shifted and label == "vrad")]
-        return {label: (self.training.low[label], self.training.high[label]) for label in labels}
+        return {name: ends for name, ends in self.training.ranges.items() if not (self.shifted and name == "vrad")}
 
     @property
     def wavelengths(self) -> tuple[float, float]:

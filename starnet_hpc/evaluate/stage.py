@@ -98,5 +98,4 @@ def _benchmarks(inputs: Inputs, survey: Survey) -> tuple[Table, Section]:
 def _scales(inputs: Inputs) -> tuple[tuple[SnrBin, ...], Mapping[str, float], dict[str, tuple[float, float]]]:
     """Return what errors are measured by: S/N bins, the labels' standard deviations in training, and trained ranges."""
     training = inputs.training
-    ranges = {label: (training.low[label], training.high[label]) for label in training.labels}
-    return snr_bins(inputs.config.evaluate.snr_edges), training.std, ranges
+    return snr_bins(inputs.config.evaluate.snr_edges), training.std, training.ranges

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,6 @@ from starnet_hpc.launch.controller import ask
 
 _ASK_EVERY_S = 10.0
 """The queue belongs to everybody: it is not asked more often."""
-_ANSWER_LIMIT_S = 60
 _OVER = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
          "REVOKED", "TIMEOUT")  # fmt: skip
 """States of jobs that have ended; those that Slurm is about to queue again pass through some of them."""
@@ -58,8 +56,9 @@ def states_of_jobs() -> dict[str, str] | None:
 
     None: Slurm does not answer.
     """
-    said = _told("squeue", "--me", "--array", "--noheader", "--states=all", "--format=%i|%T")
-    if said is None:
+    try:
+        said = ask("squeue", "--me", "--array", "--noheader", "--states=all", "--format=%i|%T", patient=False)
+    except LauncherError:
         return None
     return dict(line.split("|", 1) for line in said.splitlines() if "|" in line)
 
@@ -134,12 +133,3 @@ def _end_is_meant(facts: dict[str, str], number: int | None) -> str | None:
     if state in {"COMPLETING", "CANCELLED"}:
         return "the job was cancelled"
     return "SIGTERM asks for an end" if number == signal.SIGTERM else None
-
-
-def _told(*command: str) -> str | None:
-    """Return what a command of Slurm prints, None if it fails or does not answer in time."""
-    try:
-        done = subprocess.run(command, check=False, timeout=_ANSWER_LIMIT_S, capture_output=True, text=True)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None

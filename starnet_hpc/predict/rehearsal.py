@@ -60,8 +60,8 @@ def rehearse_beside(config: ExperimentConfig, grid: Store) -> float:
     names, rows = grid.label_names, np.linspace(0, len(grid) - 1, _SPECTRA).astype(np.int64)
     labels = grid.labels()[rows]
     spectra = [made.spectrum(dict(zip(names, row.tolist(), strict=True))) for row in labels]
-    noise = np.random.default_rng(0).normal(0.0, _NOISE, (_SPECTRA, instrument.wavelength.size))
-    flux = np.stack([one for one in spectra if one is not None]) + noise[: sum(one is not None for one in spectra)]
+    clean = np.stack([one for one in spectra if one is not None])
+    flux = clean + np.random.default_rng(0).normal(0.0, _NOISE, clean.shape)
     rest = None
     if config.predict.radial_velocity == "ccf":
         rest = RestFrame(instrument, config.augment, chosen_templates(grid), config.predict.velocity_limit)

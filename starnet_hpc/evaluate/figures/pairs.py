@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 from starnet_hpc.evaluate import words
 from starnet_hpc.evaluate.figures import style
+from starnet_hpc.evaluate.figures.benchmarks import star_panels
 from starnet_hpc.evaluate.figures.calibration import dress_curve, series_by_snr
 from starnet_hpc.evaluate.pair_tables import QUANTITIES
 from starnet_hpc.evaluate.residuals import FEWEST
@@ -62,10 +63,8 @@ def benchmarks(table: Table) -> Figure:
     teff = {str(row["id"]): float(row["reference"]) for row in table.where(label="teff").rows}
     kind = {str(row["id"]): str(row["kind"]) for row in table.rows}
     stars = sorted(kind, key=lambda star: (kind[star], teff.get(star, 0.0)))
-    drawn = style.figure(1.45 * max(len(labels), 1) + 1.3, max(5.0, min(style.WIDTH, 2.5 + 0.55 * len(stars))))
-    panels = drawn.subplots(max(len(labels), 1), 1, sharex=True, squeeze=False)[:, 0]
+    drawn, panels = star_panels(stars, labels)
     for label, axes in zip(labels, panels, strict=False):
-        axes.axhline(0, color=style.INK, linewidth=0.8)
         for k, run in enumerate(runs):
             own = table.where(label=label, run=run)
             for rows, inside in ((own.where(remark=""), True), (own.only(lambda row: row["remark"] != ""), False)):
@@ -75,10 +74,6 @@ def benchmarks(table: Table) -> Figure:
                     fmt=style.MARKERS[k], color=style.PALETTE[k], elinewidth=1.0,
                     markerfacecolor=style.PALETTE[k] if inside else "white", label=style.text(run) if inside else None,
                 )  # fmt: skip
-        axes.set_ylabel(f"Δ {words.axis(label)}")
-        axes.grid(visible=False, axis="x")
-        axes.margins(y=0.15)
-    style.star_names(panels[-1], stars)
     style.legend_above(drawn, panels[0])
     return drawn
 
